@@ -1,0 +1,406 @@
+"""The types every part of Assay shares: what is asked, what answers, what is written down.
+
+Data are frozen dataclasses, roles are protocols. Standard library and numpy only; imports nothing of ours.
+
+Times are integer nanoseconds counted from the start of the run unless a name says otherwise, lengths are tokens, rates are per second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.integer[Any]]
+Int64 = NDArray[np.int64]
+Int32 = NDArray[np.int32]
+
+SECOND_NS = 1_000_000_000
+MS_NS = 1_000_000
+
+# --------------------------------------------------------------------------------------------------------------------- traffic
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """The three seeds of LoadGen; only their low 32 bits matter. Default: MLPerf Inference v6.1 (mlperf.conf of LoadGen 6.0.17)."""
+
+    qsl: int = 2085463073848966840
+    sample_index: int = 2747215439041700203
+    schedule: int = 16159082839903944936
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a scenario is asked to play, and what it is judged by. Names follow LoadGen's effective settings.
+
+    `target_qps` is the arrival rate of Server, the expected rate of Offline (samples/s) and, for the closed-loop scenarios, the
+    inverse of the expected latency; it must be set by the time `traffic` is called where the scenario says it needs a rate.
+    """
+
+    min_duration_ns: int = 10 * SECOND_NS
+    max_duration_ns: int = 0  # 0: no limit
+    min_queries: int = 100  # Offline: samples, as in LoadGen
+    max_queries: int = 0  # 0: no limit
+    target_qps: float = 1.0
+    latency_bound_ns: int = 0  # Server only; 0: none
+    percentile: float = 0.99
+    samples_per_query: int = 8  # MultiStream only
+    performance_sample_count: int = 0  # size of the loaded set; 0: all samples
+    seeds: Seeds = Seeds()
+    mode: Literal["performance", "accuracy"] = "performance"
+    issue: Literal["random", "unique", "same"] = "random"
+    same_index: int = 0
+    concatenate_permutation: bool = False
+    require_early_stopping: bool = False  # rules standard and mlperf; quick only reports it
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a run may end: not before both minima, at once at a maximum (0: none)."""
+
+    min_duration_ns: int
+    min_queries: int
+    max_duration_ns: int = 0
+    max_queries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Rows of the ledger as a scenario wants them asked, in order.
+
+    query      (rows,) int64: rows with one number belong to one query; numbers ascend
+    sample     (rows,) int32: index into the task's samples
+    due_ns     (rows,) int64, ascending; None: closed loop, due when the previous query is complete
+    limits     when the run may end
+    more       gives about that many further rows of the same sequence (numbers and due times go on); None: there are none
+    """
+
+    query: Int64
+    sample: Int32
+    due_ns: Int64 | None
+    limits: Limits
+    more: Callable[[int], Traffic] | None = None
+
+
+class Status(IntEnum):
+    """State of a ledger row."""
+
+    PENDING = 0
+    TAKEN = 1
+    DONE = 2
+    ERROR = 3
+    LOST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The ledger after (or during) a run; all arrays (rows,). Times not yet known are -1. `end_ns` is when the run ended."""
+
+    query: Int64
+    sample: Int32
+    due_ns: Int64
+    taken_ns: Int64
+    done_ns: Int64
+    batch: Int32
+    worker: NDArray[np.int16]
+    status: NDArray[np.int8]
+    end_ns: int
+
+    @property
+    def served(self) -> NDArray[np.bool_]:
+        """Rows that were answered without an error."""
+        return np.asarray(self.status == Status.DONE)
+
+    @property
+    def latency_ns(self) -> Int64:
+        """`done - due` of each row; a row that was not served is charged until the end of the run, so it can never look fast."""
+        return np.where(self.served, self.done_ns, max(self.end_ns, int(self.done_ns.max(initial=0)))) - self.due_ns
+
+
+# ---------------------------------------------------------------------------------------------------------------- tasks, models
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Inputs of one call. `input_ids`, `attention_mask`, `token_type_ids`: (batch, length) int64, C-contiguous; `lengths`: (batch,)
+    int64, real tokens. `samples`: (batch,) indices of the samples, for backends that look answers up instead of computing them."""
+
+    input_ids: Int64
+    attention_mask: Int64
+    token_type_ids: Int64
+    lengths: Int64
+    samples: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """All samples of a task, tokenised: ragged rows laid end to end. Small enough to send to worker processes.
+
+    input_ids        (tokens,) int32
+    token_type_ids   (tokens,) int8
+    offsets          (samples + 1,) int64: sample i is [offsets[i], offsets[i + 1])
+    pad_id           fills input_ids behind the real tokens
+    max_length       longest input the task uses; what `fixed` batching pads to
+    """
+
+    input_ids: Int32
+    token_type_ids: NDArray[np.int8]
+    offsets: Int64
+    pad_id: int
+    max_length: int
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Int64:
+        """Real tokens of each sample, (samples,)."""
+        return np.diff(self.offsets)
+
+
+Answer = Mapping[str, NDArray[Any]]
+"""Outputs for one sample, by name, without the batch axis and without padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output a task expects from a backend: (batch, length) if `per_token`, else (batch, `width`); floating point."""
+
+    name: str
+    per_token: bool = False
+    width: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model on disk in the layout of transformers (config.json, model.safetensors, tokenizer.json): picklable, not loaded.
+
+    `sha256` covers weights and configuration; `parameters` and `bytes` describe the weights file.
+    """
+
+    name: str
+    folder: Path
+    head: Literal["question-answering", "sequence-classification"]
+    sha256: str
+    parameters: int
+    bytes: int
+    allow_pickle: bool = False
+
+
+class Task(Protocol):
+    """Samples and how answers to them are judged. Made by `create(options)` in a file of `tasks/`.
+
+    head             which head the model needs
+    metric           primary metric, a key of what `score` returns
+    samples          tokenised inputs
+    outputs          what a backend must return
+    fingerprint      sha256 over data, vocabulary and settings: two equal fingerprints ask the same questions
+    data_name        what people call the data ("SQuAD v1.1 dev", "built-in sample set")
+    comparable       False for the built-in sample set: its scores compare with nothing published
+    latency_bound_ns Server bound for this task
+    """
+
+    name: str
+    head: Literal["question-answering", "sequence-classification"]
+    metric: str
+    samples: Samples
+    outputs: Sequence[Output]
+    fingerprint: str
+    data_name: str
+    comparable: bool
+    latency_bound_ns: int
+
+    def score(self, answers: Mapping[int, Answer]) -> dict[str, float]:
+        """Metrics in points (0 to 100) over the examples whose samples all have an answer; keys include `metric`, and `examples` (n)."""
+        ...
+
+    def decide(self, sample: int, answer: Answer) -> Any:
+        """The decision an answer stands for (a label, a span): two equal decisions are the same answer."""
+        ...
+
+    def subset(self, count: int, seed: int) -> Int64:
+        """Sample indices, ascending, of `count` examples drawn with `seed` (all of them if there are no more)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """What a task needs to be made. `data`: folder with official files, None for the built-in set. `tokenizer`: folder with
+    tokenizer.json. `labels`: the model's label names by id, empty if unknown. `cache`: folder for features, None to keep none."""
+
+    data: Path | None
+    tokenizer: Path
+    cache: Path | None
+    labels: Sequence[str] = ()
+    max_length: int | None = None
+
+
+# --------------------------------------------------------------------------------------------------------------------- backends
+
+
+@dataclass(frozen=True, slots=True)
+class BackendOptions:
+    """Where and how one instance runs. `device`: auto, cpu, cuda, cuda:1 ...; `threads`: CPU threads this instance may use."""
+
+    precision: str = ""
+    device: str = "auto"
+    threads: int = 1
+    worker: int = 0
+
+
+class Backend(Protocol):
+    """A runtime. Made by `create(options)` in a file of `backends/`; the constructor only stores, `load` does the work.
+
+    `needs_inputs` is False for a backend that never looks at its batch: nothing is collated for it.
+    `answers` is False for a backend that is no model (null): nothing is kept or scored.
+    """
+
+    needs_inputs: bool
+    answers: bool
+
+    def load(self, model: Model | None) -> None:
+        """Get ready to answer. Raises MissingError for what this machine lacks and BackendError when what was asked would not be
+        what runs (a silent fallback)."""
+        ...
+
+    def predict(self, batch: Batch | None) -> Mapping[str, NDArray[Any]]:
+        """Outputs of one batch. Returning means finished: device synchronised, results on the host."""
+        ...
+
+    def close(self) -> None: ...
+
+    def describe(self) -> dict[str, Any]:
+        """What really runs: runtime, version, precision, device, threads. Plain JSON values."""
+        ...
+
+
+# -------------------------------------------------------------------------------------------------------------------- scenarios
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A headline number. `better` says which way is good."""
+
+    name: str
+    value: float
+    unit: str
+    better: Literal["higher", "lower"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a run is not valid, and the number that would cure it."""
+
+    code: str
+    text: str
+    cure: str
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyStopping:
+    """LoadGen's bound on the percentile (confidence 0.99). `needed` is the number of queries at which it would be met, `estimate_ns`
+    the bound itself where the scenario has one."""
+
+    percentile: float
+    met: bool
+    queries: int
+    needed: int
+    text: str
+    estimate_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a scenario makes of its ledger. `rates`: further figures by name, per second."""
+
+    metric: Metric
+    reasons: tuple[Reason, ...] = ()
+    early_stopping: EarlyStopping | None = None
+    rates: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def valid(self) -> bool:
+        return not self.reasons
+
+
+class Scenario(Protocol):
+    """A schedule and a verdict. Made by `create()` in a file of `scenarios/`.
+
+    name            as typed: server, single-stream ...
+    closed_loop     the next query is due when the previous one is complete
+    needs_rate      `target_qps` must be known before `traffic` is called
+    percentile      LoadGen's default target percentile (0.9 or 0.99)
+    quick_queries   least queries under the quick rules
+    """
+
+    name: str
+    closed_loop: bool
+    needs_rate: bool
+    percentile: float
+    quick_queries: int
+
+    def traffic(self, settings: Settings, sample_count: int) -> Traffic: ...
+
+    def wants_more(self, columns: Columns, settings: Settings) -> int:
+        """How many further rows the run needs, asked when all rows have been handed out; 0 ends the run. `columns.end_ns` is now."""
+        ...
+
+    def judge(self, columns: Columns, settings: Settings) -> Verdict:
+        """Validity by this scenario's rules. Errors and lost rows are judged by the session, for all scenarios alike."""
+        ...
+
+
+# -------------------------------------------------------------------------------------------------------------------------- run
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Score of a run against its target. `reference`, `target` and `passed` are None where there is no reference to hold against."""
+
+    metric: str
+    value: float
+    reference: float | None
+    target: float | None
+    passed: bool | None
+    source: str
+    samples: int
+    scores: Mapping[str, float]
+    interval: tuple[float, float] | None = None
+    limited: bool = False
+    agreement: Mapping[str, Any] | None = None
+
+
+RUN_SCHEMA = 1
+"""Version of run.json. 1: first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Everything that is written to run.json, schema `RUN_SCHEMA`; section 5 of the design names the keys inside each mapping."""
+
+    run_id: str
+    started_utc: str
+    config: Mapping[str, Any]
+    verdict: Mapping[str, Any]
+    accuracy: Mapping[str, Any] | None
+    latency_ns: Mapping[str, int | None]
+    throughput: Mapping[str, float | None]
+    counts: Mapping[str, int]
+    traffic: Mapping[str, Any]
+    early_stopping: Mapping[str, Any] | None
+    backend: Mapping[str, Any]
+    model: Mapping[str, Any] | None
+    conditions: Mapping[str, Any]
+    telemetry: Mapping[str, Any]
+    timings: Mapping[str, float | None]
+    warnings: Sequence[str]
+    files: Mapping[str, str]
+    complete: bool
+    exit_code: int
+    schema: int = RUN_SCHEMA
