@@ -1,0 +1,276 @@
+"""The ledger: one row per sample that was asked for, filled by whoever does the asking and the answering.
+
+Work is pulled. A worker calls `take` and gets rows that are due; `complete` stamps them. `take` never shows a row before it is due, so
+to the system under test it is a load generator that is exactly on time. Latency is `done - due`: waiting is always charged.
+
+`Ledger` serves one worker and takes no lock. `harness.sharing` has the same table for several threads and for several processes.
+
+Its loop is the harness's whole cost, so it is written for speed: single elements go through memoryviews (a third of the cost of a numpy
+scalar), rows that lie side by side travel as slices, and the clock is read twice a batch.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from harness.batching import WINDOW, Policy, choose_similar, longest_first
+from harness.clock import Clock
+from harness.core import Columns, Int64, IntArray, Status, Traffic
+from harness.table import Table
+
+Rows: TypeAlias = slice | Int64
+"""Rows of one batch: a slice where they lie side by side, else their (ascending or served-order) indices."""
+
+Feed: TypeAlias = Callable[[Columns], Traffic | None]
+"""Asked when every row has been handed out: further rows, or None when the run needs no more. `Columns.end_ns` is now."""
+
+IDLE_NS = 100_000
+"""How soon to look again when what a worker waits for has no known time: another worker's answer, or further rows."""
+
+
+class Ledger:
+    """The table, and the rule by which rows are handed out, for one worker in the process of its clock.
+
+    lengths   real tokens of each sample, needed by `sorted`; None: rows are handed out in order
+    feed      gives further rows; None: what is in the table is all
+    """
+
+    def __init__(
+        self, traffic: Traffic, policy: Policy, clock: Clock, *, lengths: IntArray | None = None, feed: Feed | None = None
+    ) -> None:
+        self.limits = traffic.limits
+        self._setup(Table.adopt(traffic), traffic.due_ns is None, policy, clock, lengths, feed)
+
+    def _setup(self, table: Table, closed: bool, policy: Policy, clock: Clock, lengths: IntArray | None, feed: Feed | None) -> None:
+        self.table = table
+        self.closed = closed
+        self.policy = policy
+        self.clock = clock
+        self.feed = feed
+        self.lengths = lengths if policy.kind == "sorted" else None
+        self.stopped = False
+        self.final = feed is None
+        self.start = 0
+        self.head = 0  # rows before it have been handed out (with `sorted` in Server: all but for holes)
+        self.batches = 0
+        self.open_rows = 0  # closed loop: rows of the current query not yet complete
+        self.query_end = 0  # closed loop: where the current query's rows end
+        self.last_issue = 0
+        self._limit = policy.max_batch
+        self._wait = policy.wait_ns
+        self._now = clock.now
+        self._spin = True
+        self._bind()
+
+    def _bind(self) -> None:
+        """(Re)bind the views of the columns and the rule; called when the table has grown."""
+        table = self.table
+        self.rows = table.rows
+        self._due, self._taken, self._done, self._batch = table.views()
+        self._order: Int64 | None = None
+        self._single = self._limit == 1
+        if self.closed:
+            self._size = table.query_size()
+            self._single = self._single or self._size == 1
+            limits = self.limits  # while fewer queries are issued, no rule of `_may_end` can hold
+            self._no_end_before = 0 if limits.max_duration_ns else min(limits.min_queries, limits.max_queries or limits.min_queries)
+            sort = self._size > self._limit
+            self.step = self._step_closed if self._size > 1 else self._step_single
+        else:
+            sort = table.all_due_at_once()
+            window = self.lengths is not None and not sort
+            self.step = self._step_window if window else self._step_in_order
+        if self.lengths is not None and sort:
+            self._order = self._sorted_order(self.lengths)
+
+    def _sorted_order(self, lengths: IntArray) -> Int64:
+        """Serving order where all rows of a query are due at once. Rows already handed out keep their places."""
+        fresh = slice(self.head, self.rows)
+        order = longest_first(self.table.query[fresh], lengths[self.table.sample[fresh]]) + self.head
+        return np.concatenate([np.zeros(self.head, np.int64), order]) if self.head else order
+
+    # ------------------------------------------------------------------------------------------------------------- the worker's side
+
+    def join(self) -> None:
+        """Wait until all workers are here; the run starts when the last one is."""
+        self.start = self._now()
+
+    def take(self, worker: int = 0) -> Rows | None:  # noqa: ARG002 - there is only one here
+        """Rows that are due, at most `max_batch`; waits for them; None when the run is over."""
+        while not self.stopped:
+            rows = self.step(self._now() - self.start)
+            if not isinstance(rows, int):
+                return rows
+            self.clock.wait_until(rows + self.start, self._spin)
+        return None
+
+    def complete(self, rows: Rows) -> None:
+        """Stamp the rows as answered, now."""
+        now = self._now() - self.start
+        if self._single and isinstance(rows, slice):
+            self._done[rows.start] = now
+            self.open_rows -= 1
+            return
+        self.table.done[rows] = now
+        self.open_rows -= rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+
+    def reject(self, rows: Rows) -> None:
+        """Mark completed rows as errors: what came back was an exception, or no answer."""
+        self.table.status[rows] = Status.ERROR
+
+    # --------------------------------------------------------------------------------------------------------- who gets what, and when
+
+    def _step_in_order(self, now: int) -> Rows | int | None:
+        """Rows in table order (or serving order where all are due at once): what is due, up to the limit; or when to ask again."""
+        head, limit = self.head, self._limit
+        if head >= self.rows:
+            return self._exhausted(now)
+        due = self._due
+        if due[head] > now:
+            return due[head]
+        tail = head + 1
+        if limit > 1:
+            tail = min(head + limit, self.rows)
+            if due[tail - 1] > now:
+                tail = bisect_right(due, now, head, tail)
+            if self._wait and tail - head < limit and (later := self._better_later(head, now)):
+                return later
+        self.head = tail
+        return self._hand_out(head, tail, now)
+
+    def _step_window(self, now: int) -> Rows | int | None:
+        """Server with `sorted`: the oldest waiting row, and those of the waiting rows that are closest to it in length."""
+        head = self._skip_taken()
+        if head >= self.rows:
+            return self._exhausted(now)
+        if self._due[head] > now:
+            return self._due[head]
+        horizon = min(self.rows, head + WINDOW * self._limit)
+        waiting = np.flatnonzero(self.table.taken[head : bisect_right(self._due, now, head, horizon)] < 0) + head
+        if len(waiting) < self._limit and self._wait and (later := self._better_later(head, now)):
+            return later
+        if len(waiting) == int(waiting[-1]) + 1 - head and len(waiting) <= self._limit:
+            self.head = head + len(waiting)
+            return self._hand_out(head, self.head, now)
+        if len(waiting) > self._limit:
+            assert self.lengths is not None
+            waiting = waiting[choose_similar(self.lengths[self.table.sample[waiting]], self._limit)]
+        self._mark(waiting, now)
+        return waiting
+
+    def _step_single(self, now: int) -> Rows | int | None:
+        """Closed loop with one sample a query: `_step_closed` in one piece, for this is the loop that costs most per query."""
+        head = self.head
+        if self.open_rows:
+            return now + IDLE_NS
+        if head >= self._no_end_before and self._may_end():
+            return None
+        if head >= self.rows:
+            return self._exhausted(now)
+        self._due[head] = self._taken[head] = self.last_issue = now
+        self._batch[head] = head
+        self.open_rows = 1
+        self.head = self.query_end = tail = head + 1
+        return slice(head, tail)
+
+    def _step_closed(self, now: int) -> Rows | int | None:
+        """Closed loop: the rest of the current query; when all of it is complete, the next query, which is due now."""
+        head = self.head
+        if head >= self.query_end:
+            if self.open_rows:
+                return now + IDLE_NS
+            if head and self._may_end():
+                return None
+            if head >= self.rows:
+                return self._exhausted(now)
+            self._issue(head, now)
+        tail = head + self._limit
+        if tail > self.query_end:
+            tail = self.query_end
+        self.head = tail
+        return self._hand_out(head, tail, now)
+
+    def _issue(self, head: int, now: int) -> None:
+        """The next query of a closed loop is asked: its rows are due now."""
+        self.query_end = head + self._size
+        self.open_rows = self._size
+        self.last_issue = now
+        self.table.due[head : self.query_end] = now
+
+    def _may_end(self) -> bool:
+        """LoadGen's natural end: minimum queries issued, and the last of them not before the minimum duration; or a maximum reached."""
+        issued, limits = self.head // self._size, self.limits
+        natural = issued >= limits.min_queries and self.last_issue >= limits.min_duration_ns
+        return natural or 0 < limits.max_queries <= issued or 0 < limits.max_duration_ns < self.last_issue
+
+    def _better_later(self, head: int, now: int) -> int:
+        """With `--batch-wait`: when to look again, 0 if the oldest row has waited long enough."""
+        ready = self._due[head] + self._wait
+        full = head + self._limit - 1
+        if full < self.rows:
+            ready = min(ready, self._due[full])
+        return ready if ready > now else 0
+
+    def _skip_taken(self) -> int:
+        head, rows, taken = self.head, self.rows, self._taken
+        while head < rows and taken[head] >= 0:
+            head += 1
+        self.head = head
+        return head
+
+    def _hand_out(self, head: int, tail: int, now: int) -> Rows:
+        """Rows [head, tail) of the serving order are taken now, as one batch."""
+        if self._order is not None:
+            rows = self._order[head:tail]
+            self._mark(rows, now)
+            return rows
+        if tail - head == 1:
+            self._taken[head] = now
+            self._batch[head] = self.batches
+            self.batches += 1
+            return slice(head, tail)
+        self._mark(slice(head, tail), now)
+        return slice(head, tail)
+
+    def _mark(self, rows: Rows, now: int) -> None:
+        self.table.taken[rows] = now
+        self.table.batch[rows] = self.batches
+        self.batches += 1
+
+    def _exhausted(self, now: int) -> Rows | int | None:
+        """Every row has been handed out: ask for more, or end."""
+        if self.final or self.feed is None:
+            return None
+        more = self.feed(self.columns(now))
+        if more is None:
+            self.final = True
+            return None
+        self.append(more)
+        return self.step(now)
+
+    # ---------------------------------------------------------------------------------------------------------------- the other side
+
+    def append(self, more: Traffic) -> None:
+        """Further rows of the same sequence."""
+        self.table.append(more)
+        self._bind()
+
+    def stop(self) -> None:
+        """End the run: `take` hands out nothing more. Safe from any thread."""
+        self.stopped = True
+
+    def sync(self) -> None:
+        """See what other processes have done; in one process there is nothing to do."""
+
+    def columns(self, end_ns: int) -> Columns:
+        """The rows that were asked by `end_ns`, with the state each has reached by now. Rows of a closed loop that were never issued
+        and rows of a schedule that were not yet due are no rows of the run."""
+        table = self.table
+        asked = self.query_end if self.closed else bisect_right(self._due, end_ns, 0, self.rows)
+        if not self.closed:
+            asked = max(asked, self.head)
+        return table.columns(asked, end_ns)
