@@ -335,6 +335,7 @@ class Scenario(Protocol):
     name            as typed: server, single-stream ...
     closed_loop     the next query is due when the previous one is complete
     needs_rate      `target_qps` must be known before `traffic` is called
+    paced           queries arrive at `target_qps` whatever the system does, and must meet the latency bound
     percentile      LoadGen's default target percentile (0.9 or 0.99)
     quick_queries   least queries under the quick rules
     """
@@ -342,6 +343,7 @@ class Scenario(Protocol):
     name: str
     closed_loop: bool
     needs_rate: bool
+    paced: bool
     percentile: float
     quick_queries: int
 
