@@ -40,7 +40,7 @@ def percentile_floor(share: float) -> int:
 def latency_summary(latency_ns: Int64) -> dict[str, int | None]:
     """min, mean, p50 ... p99.9 and max in ns of latencies (n,) in any order; the mean is rounded down, as LoadGen does it.
 
-    A percentile is None where n does not reach its floor: it would be a guess. Everything is None where there are no values.
+    Everything is None where there are no values. Whether n carries a percentile is for the reports to say (`percentile_floor`).
     """
     count = len(latency_ns)
     if count == 0:
@@ -48,8 +48,7 @@ def latency_summary(latency_ns: Int64) -> dict[str, int | None]:
     ordered = np.sort(latency_ns)
     summary: dict[str, int | None] = {"min": int(ordered[0]), "mean": mean_ns(ordered)}
     for name, share in PERCENTILES.items():
-        enough = count >= percentile_floor(share)
-        summary[name] = int(ordered[percentile_rank(count, share)]) if enough else None
+        summary[name] = int(ordered[percentile_rank(count, share)])
     summary["max"] = int(ordered[-1])
     return summary
 

@@ -1,4 +1,4 @@
-"""What tests share: the official data, and the uncased BERT vocabulary."""
+"""What tests share: the official data, the embedded default model and its vocabulary (uncased BERT)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,18 @@ def official_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def bert_tokenizer() -> Path:
-    """Folder with the tokenizer.json of the uncased BERT vocabulary: ASSAY_BASE_MODEL, else models/base/all-MiniLM-L6-v2."""
-    folder = Path(os.environ.get("ASSAY_BASE_MODEL") or ROOT / "models" / "base" / "all-MiniLM-L6-v2")
-    if not (folder / "tokenizer.json").is_file():
-        pytest.skip(f"no tokenizer.json in {folder}")
-    return folder
+def default_model() -> Path:
+    """Folder of the embedded SQuAD model, fetched into Assay's cache on first use (about 90 MB, as `prepare` does)."""
+    from harness.errors import MissingError
+    from harness.models import default_cache, resolve
+
+    try:
+        return resolve("minilm-squad", "question-answering", cache=default_cache()).folder
+    except MissingError as error:
+        pytest.skip(f"the embedded default model cannot be had: {error}")
+
+
+@pytest.fixture(scope="session")
+def bert_tokenizer(default_model: Path) -> Path:
+    """Folder with the tokenizer.json of the uncased BERT vocabulary."""
+    return default_model

@@ -22,9 +22,7 @@ def offline(rows: int) -> Traffic:
 
 
 def closed(queries: int, size: int) -> Traffic:
-    return Traffic(
-        np.repeat(np.arange(queries, dtype=np.int64), size), np.zeros(queries * size, np.int32), None, Limits(0, queries)
-    )
+    return Traffic(np.repeat(np.arange(queries, dtype=np.int64), size), np.zeros(queries * size, np.int32), None, Limits(0, queries))
 
 
 def serve(ledger, worker: int) -> None:

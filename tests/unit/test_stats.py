@@ -56,11 +56,11 @@ def test_percentile_floors() -> None:
     assert floors == {"p50": 11, "p90": 64, "p95": 130, "p97": 219, "p99": 662, "p99.9": 6636}
 
 
-def test_summary_leaves_out_what_n_does_not_carry() -> None:
-    """With 150 values p95 is certain and p97 is not; the mean is rounded down."""
+def test_summary_holds_every_percentile_by_loadgens_rule() -> None:
+    """The element at trunc(n * p) of 150 values, certain or not; the mean is rounded down."""
     summary = stats.latency_summary(np.arange(150)[::-1])
     assert summary == {
-        "min": 0, "mean": 74, "p50": 75, "p90": 135, "p95": 142, "p97": None, "p99": None, "p99.9": None, "max": 149,
+        "min": 0, "mean": 74, "p50": 75, "p90": 135, "p95": 142, "p97": 145, "p99": 148, "p99.9": 149, "max": 149,
     }  # fmt: skip
     assert list(summary) == ["min", "mean", "p50", "p90", "p95", "p97", "p99", "p99.9", "max"]
 

@@ -1,0 +1,226 @@
+"""What every readable report says about a run, as text without layout: the verdict, the number and all that qualifies it.
+
+A number that is no result is never given bare: `counts` says whether it is one, and a percentile carries what it needs to be certain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from harness import units
+from harness.core import Reason, Run
+from harness.early_stopping import required
+from harness.errors import ExitCode
+
+VALID, INVALID, MISSED, FAILED, INCOMPLETE = "VALID", "INVALID", "ACCURACY MISSED", "FAILED", "INCOMPLETE"
+
+UNVERIFIED = "unverified: not reviewed by MLCommons, not an MLPerf result"
+
+_EXTREMES = ("mean", "min", "max")
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The number of the run. `struck`: it is below its accuracy target and no result at all; `note` qualifies it, or is empty."""
+
+    name: str
+    text: str
+    note: str
+    struck: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A run in words. `rows` are name and text, in order; `latencies` likewise; every figure has its unit and its n."""
+
+    word: str
+    title: str
+    headline: Headline | None
+    marks: tuple[str, ...]
+    reasons: tuple[Reason, ...]
+    rows: tuple[tuple[str, str], ...]
+    latencies: tuple[tuple[str, str], ...]
+    machine: str
+    warnings: tuple[str, ...]
+    files: tuple[str, ...]
+
+    @property
+    def counts(self) -> bool:
+        """The headline number is a result."""
+        return self.word == VALID
+
+
+def make(run: Run) -> Card:
+    """The card of a run, stored or just finished."""
+    word = _word(run)
+    rows = (
+        ("accuracy", _accuracy(run)),
+        ("early stopping", _early_stopping(run)),
+        ("throughput", _throughput(run)),
+        ("padding", _padding(run)),
+        ("traffic", _arrivals(run)),
+        ("counted", _counted(run)),
+        ("time", _timings(run)),
+    )
+    return Card(
+        word=word,
+        title=_title(run),
+        headline=_headline(run, word),
+        marks=_marks(run),
+        reasons=tuple(Reason(each["code"], each["text"], each["cure"]) for each in run.verdict.get("reasons", ())),
+        rows=tuple((name, text) for name, text in rows if text),
+        latencies=tuple(_latencies(run)),
+        machine=_machine(run.conditions),
+        warnings=tuple(run.warnings),
+        files=tuple(run.files.values()),
+    )
+
+
+def one_line(text: str) -> str:
+    """Messages of foreign libraries may hold several lines; in a card they are one."""
+    return " ".join(text.split())
+
+
+def _word(run: Run) -> str:
+    """The exit code decides; a run that says 0 without a valid verdict is INVALID all the same."""
+    by_code = {ExitCode.INTERRUPTED: INCOMPLETE, ExitCode.FAILED: FAILED, ExitCode.ACCURACY: MISSED, ExitCode.INVALID: INVALID}
+    if run.exit_code in by_code:
+        return by_code[ExitCode(run.exit_code)]
+    return VALID if run.complete and run.exit_code == ExitCode.OK and run.verdict.get("valid") else INVALID
+
+
+def _title(run: Run) -> str:
+    parts = [run.config.get("scenario"), run.config.get("task"), run.config.get("backend"), (run.model or {}).get("name")]
+    return " · ".join(str(part) for part in parts if part)
+
+
+def _headline(run: Run, word: str) -> Headline | None:
+    metric = run.verdict.get("metric")
+    if not metric or metric.get("value") is None:
+        return None
+    notes = [] if word in (VALID, MISSED) else ["not a valid result"]
+    if metric["unit"] == "ns" and (more := _more_needed(run.early_stopping)):
+        notes.append(more)
+    notes.append(f"n = {units.plural(run.counts.get('queries', 0), 'query')}")
+    return Headline(metric["name"].replace("_", " "), units.quantity(metric["value"], metric["unit"]), ", ".join(notes), word == MISSED)
+
+
+def _marks(run: Run) -> tuple[str, ...]:
+    marks = []
+    if run.config.get("rules") == "quick":
+        marks.append("quick run")
+    if run.backend.get("answers") is False:
+        marks.append("no model: measures the harness")
+    elif run.accuracy is None:
+        marks.append("accuracy not checked")
+    elif run.accuracy.get("limited"):
+        marks.append(f"accuracy on {units.plural(run.accuracy['samples'], 'example')} only")
+    data = run.conditions.get("data") or {}
+    if run.model is not None and data.get("comparable") is False:
+        marks.append(f"{data.get('name', 'sample set')}, not comparable")
+    return (*marks, UNVERIFIED)
+
+
+def sample_size(run: Run) -> int:
+    """How many latencies there are: one a query, and one a sample where a single query holds them all (Offline)."""
+    queries = run.counts.get("queries", 0)
+    return queries if queries > 1 else max(queries, run.counts.get("samples", 0))
+
+
+def _latencies(run: Run) -> list[tuple[str, str]]:
+    """Percentiles, each with what it needs to be certain, and the extremes."""
+    n = sample_size(run)
+    noun = "query" if n == run.counts.get("queries", 0) else "sample"
+    return [(name, _latency(name, value, n, noun)) for name, value in run.latency_ns.items()]
+
+
+def _latency(name: str, value_ns: int | None, n: int, noun: str) -> str:
+    """LoadGen's early stopping gives an estimate of percentile p from h(1) + 1 queries on; below that it is not certain."""
+    parts = [] if value_ns is None else [units.time_ns(value_ns)]
+    if name not in _EXTREMES and (more := required(1, _share(name)) - n) > 0:
+        parts.append(_needs(more, noun))
+    return ", ".join(parts) or "unknown"
+
+
+def _share(name: str) -> float:
+    """ "p99.9" -> 0.999, exactly as written."""
+    return float(Decimal(name.removeprefix("p")) / 100)
+
+
+def _needs(more: int, noun: str = "query") -> str:
+    return f"needs {units.plural(more, f'more {noun}')} to be certain"
+
+
+def _more_needed(early_stopping: Mapping[str, Any] | None) -> str:
+    if not early_stopping or early_stopping["met"]:
+        return ""
+    return _needs(max(1, early_stopping["needed"] - early_stopping["queries"]))
+
+
+def _early_stopping(run: Run) -> str:
+    return str(run.early_stopping["text"]) if run.early_stopping else ""
+
+
+def _accuracy(run: Run) -> str:
+    accuracy = run.accuracy
+    if accuracy is None:
+        return ""
+    text = f"{accuracy['metric']} {units.score(accuracy['value'])}"
+    if interval := accuracy.get("interval"):
+        text += f" ({units.score(interval[0])} to {units.score(interval[1])})"
+    if accuracy.get("target") is not None:
+        text += f", {'reaches' if accuracy['passed'] else 'below'} the target {units.score(accuracy['target'])}"
+    if accuracy.get("reference") is not None:
+        text += f" (FP32 reference {units.score(accuracy['reference'])})"
+    return f"{text}; from the {accuracy['source']}, n = {units.plural(accuracy['samples'], 'example')}"
+
+
+def _throughput(run: Run) -> str:
+    names = {"samples_per_second": "samples/s", "queries_per_second": "queries/s", "tokens_per_second": "tokens/s"}
+    figures = ((run.throughput.get(name), unit) for name, unit in names.items())
+    return " · ".join(units.rate(value, unit) for value, unit in figures if value is not None)
+
+
+def _padding(run: Run) -> str:
+    padding = run.throughput.get("padding_share")
+    if padding is None:
+        return ""
+    return f"{units.share(padding)} of all tokens; batching {run.config.get('batching')}, max-batch {run.config.get('max_batch')}"
+
+
+def _arrivals(run: Run) -> str:
+    """How the traffic was played: the scenario's rates, and how long after the due time a free worker took a query."""
+    headline = (run.verdict.get("metric") or {}).get("name")
+    rates = run.traffic.get("rates") or {}
+    told = [f"{name.removesuffix('_per_second').replace('_', ' ')} {number}/s" for name, number in _shown(rates, headline)]
+    late = run.traffic.get("lateness_ns") or {}
+    if late.get("n", 0) > 1:
+        told.append(f"taken late by p99 {units.time_ns(late['p99'])} (n = {units.count(late['n'])})")
+    return " · ".join(told)
+
+
+def _shown(rates: Mapping[str, float | None], headline: str | None) -> list[tuple[str, str]]:
+    return [(name, units.number(value)) for name, value in rates.items() if value is not None and name != headline]
+
+
+def _counted(run: Run) -> str:
+    told = [units.plural(run.counts.get("queries", 0), "query"), units.plural(run.counts.get("samples", 0), "sample")]
+    told += [f"{units.count(run.counts[name])} {name}" for name in ("errors", "lost") if run.counts.get(name)]
+    return " · ".join(told)
+
+
+def _timings(run: Run) -> str:
+    return " · ".join(f"{name.replace('_', '-')} {units.seconds(value)}" for name, value in run.timings.items() if value is not None)
+
+
+def _machine(conditions: Mapping[str, Any]) -> str:
+    cpu, libraries = conditions.get("cpu") or {}, conditions.get("libraries") or {}
+    parts = [cpu.get("model"), units.plural(cpu["usable_cores"], "core") if cpu.get("usable_cores") else None]
+    parts += [gpu["name"] for gpu in conditions.get("gpus") or ()]
+    parts += [f"{name} {libraries[name]}" for name in ("torch", "onnxruntime") if name in libraries]
+    if git := conditions.get("git"):
+        parts.append(f"commit {git['commit'][:9]}{' with changes' if git['dirty'] else ''}")
+    return " · ".join(part for part in parts if part)

@@ -1,0 +1,44 @@
+"""`run`: measure one scenario, one task, one backend, and show the verdict. `--plan` only says what would run."""
+
+from __future__ import annotations
+
+import argparse
+
+from harness.flags import Parser, add_config_file, add_settings, settings
+
+
+def add_arguments(parser: Parser) -> None:
+    add_config_file(parser)
+    parser.add_argument("--plan", action="store_true", help="print what would run and what is missing, and measure nothing")
+    add_settings(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    from harness.config import load
+
+    config = load(settings(arguments), arguments.config)
+    if arguments.plan:
+        from harness.plan import Plan, make
+
+        plan: Plan = make(config)
+        print(plan.text())
+        return int(plan.exit_code)
+
+    from harness import plugins, session
+    from harness.progress import create
+    from harness.store import NotStored
+
+    card = plugins.load("reports", "terminal")  # before measuring, so that a missing library costs nothing
+    progress = create(config.progress)
+    try:
+        finished = session.run(config, progress=progress)
+    except NotStored as error:
+        progress.close()
+        if error.run is not None:
+            print(card.render(error.run, error.columns), end="")
+        raise
+    finally:
+        progress.close()
+    print(card.render(finished.run, finished.columns), end="")
+    print(f"results in {finished.folder}")
+    return int(finished.run.exit_code)

@@ -1,0 +1,257 @@
+"""The settings of a run: one schema for the YAML file, the flags and the configuration saved in run.json.
+
+A key of the file and the flag of the same name mean the same thing (`target_qps` or `target-qps` in the file, `--target-qps` on the
+command line); flags win. A setting that is None is decided later: by the rules, by the task or by a probe run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from harness.errors import MissingError, UsageError
+from harness.suggest import advice, closest
+from harness.units import parse_ms, parse_seconds
+
+DATA_VARIABLE = "ASSAY_DATA"
+"""Environment variable with the folder of official data, used where `data` is not given."""
+
+GROUPS = ("what runs", "rules and traffic", "batching and workers", "accuracy", "measurement", "output")
+
+
+def _number(parse: Callable[[str], float] | None) -> BeforeValidator:
+    """Text goes through `parse`; true and false are not numbers, though Python thinks so."""
+
+    def check(value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError("true and false are not numbers")  # noqa: TRY004  (pydantic turns only ValueError into its own)
+        return parse(value) if parse and isinstance(value, str) else value
+
+    return BeforeValidator(check)
+
+
+def _name(value: object) -> object:
+    """Names are written with `-`; `_` and capitals are accepted. A path to a file is left alone."""
+    if not isinstance(value, str) or ".py" in value or os.sep in value:
+        return value
+    return value.strip().lower().replace("_", "-")
+
+
+def _folder(value: object) -> object:
+    return Path(value).expanduser() if isinstance(value, str) and value.strip() else value
+
+
+Seconds = Annotated[float, _number(parse_seconds)]
+Milliseconds = Annotated[float, _number(parse_ms)]
+Number = Annotated[float, _number(None)]
+Whole = Annotated[int, _number(None)]
+Name = Annotated[str, BeforeValidator(_name), Field(min_length=1)]
+Folder = Annotated[Path, BeforeValidator(_folder)]
+
+
+def _setting(default: object, group: str, text: str, form: str = "", **constraints: Any) -> Any:
+    """A field with what `--help` says about it (`text`) and what a value looks like (`form`, the cure of a wrong one)."""
+    return Field(default, description=text, json_schema_extra={"group": group, "form": form}, **constraints)
+
+
+_SECONDS_FORM = "a time such as 20, 90s or 2min"
+_LIMIT_FORM = _SECONDS_FORM + "; 0 for no limit"
+_MS_FORM = "a time in milliseconds such as 130 or 130ms"
+_WHOLE_FORM = "a whole number of 1 or more"
+_SEED_FORM = "a whole number of 0 or more; left out, it is the seed of MLPerf Inference v6.1"
+
+
+class RunConfig(BaseModel):
+    """Settings of one run. Frozen; an unknown key is an error. `load` makes one from a file and flags, with errors that name both."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    scenario: Name = _setting("offline", GROUPS[0], "traffic to play: offline, server, single-stream, multi-stream")
+    task: Name = _setting("squad", GROUPS[0], "questions to ask: a name from `assay list`, or a .py file of your own")
+    backend: Name = _setting("pytorch:fp32", GROUPS[0], "runtime and precision, name[:precision] or path/to/file.py[:precision]")
+    model: str | None = _setting(None, GROUPS[0], "registered name, folder or hub id (default: the task's embedded model)", min_length=1)
+    data: Folder | None = _setting(
+        None, GROUPS[0], f"folder with the official data (default: ${DATA_VARIABLE}, else the built-in sample set)", "an existing folder"
+    )
+    allow_pickle: bool = _setting(False, GROUPS[0], "accept pickled weights (loaded with weights_only=True)", "true or false")
+    offline: bool = _setting(False, GROUPS[0], "use no network", "true or false")
+
+    rules: Literal["quick", "standard", "mlperf"] = _setting(
+        "quick",
+        GROUPS[1],
+        "quick: 10 s, early stopping only reported; standard: 60 s or more, early stopping required; mlperf: 600 s, all LoadGen asks for",
+    )
+    duration: Seconds | None = _setting(None, GROUPS[1], "least time to measure, seconds (default: by the rules)", _SECONDS_FORM, gt=0)
+    max_duration: Seconds | None = _setting(
+        None,
+        GROUPS[1],
+        "end the schedule here, 0: no limit (default: none, but a backlog is given up in time; mlperf: never)",
+        _LIMIT_FORM,
+        ge=0,
+    )
+    min_queries: Whole | None = _setting(
+        None, GROUPS[1], "least queries (offline: samples) to measure (default: by the rules)", _WHOLE_FORM, ge=1
+    )
+    target_qps: Number | None = _setting(
+        None,
+        GROUPS[1],
+        "queries a second: arrivals in server, expected elsewhere (default: found by a probe)",
+        "a rate above 0",
+        gt=0,
+    )
+    latency_bound: Milliseconds | None = _setting(None, GROUPS[1], "server's latency bound, ms (default: the task's)", _MS_FORM, gt=0)
+    percentile: Number | None = _setting(
+        None, GROUPS[1], "percentile that is judged, as a share (default: the scenario's)", "a share such as 0.9 or 0.99", gt=0, lt=1
+    )
+    samples_per_query: Whole = _setting(8, GROUPS[1], "samples in one multi-stream query", _WHOLE_FORM, ge=1)
+    performance_samples: Whole | None = _setting(
+        None, GROUPS[1], "size of the set that samples are drawn from (default: all; mlperf: 10,833)", _WHOLE_FORM, ge=1
+    )
+    qsl_seed: Whole | None = _setting(None, GROUPS[1], "seed of the loaded set's order", _SEED_FORM, ge=0)
+    sample_seed: Whole | None = _setting(None, GROUPS[1], "seed of the choice of samples", _SEED_FORM, ge=0)
+    schedule_seed: Whole | None = _setting(None, GROUPS[1], "seed of the arrival times", _SEED_FORM, ge=0)
+
+    batching: Literal["sorted", "fifo", "fixed"] = _setting(
+        "sorted",
+        GROUPS[2],
+        "sorted: similar lengths together; fifo: arrival order; fixed: padded to the task's maximum, as MLPerf's reference",
+    )
+    max_batch: Whole = _setting(32, GROUPS[2], "most samples in one call of the backend", _WHOLE_FORM, ge=1)
+    batch_wait: Milliseconds = _setting(0.0, GROUPS[2], "wait this long for a fuller batch, ms", _MS_FORM + "; 0 for none", ge=0)
+    workers: Whole = _setting(1, GROUPS[2], "workers, each with its own model", _WHOLE_FORM, ge=1)
+    worker_mode: Literal["process", "thread"] = _setting("process", GROUPS[2], "what several workers are; one worker runs in this process")
+    threads: Whole | None = _setting(None, GROUPS[2], "CPU threads over all workers (default: all cores)", _WHOLE_FORM, ge=1)
+    device: str = _setting("auto", GROUPS[2], "auto, cpu, cuda, cuda:1 ...", "auto, cpu, cuda or cuda:1", pattern=r"^[a-z]+(:\d+)?$")
+
+    accuracy: bool = _setting(True, GROUPS[3], "check the answers; --no-accuracy skips that and marks the result", "true or false")
+    accuracy_target: Number = _setting(
+        0.99,
+        GROUPS[3],
+        "share of the FP32 reference score that must be reached",
+        "a share in (0, 1] such as 0.99 or 0.999",
+        gt=0,
+        le=1,
+    )
+    accuracy_samples: Whole | None = _setting(
+        None, GROUPS[3], "limit the accuracy pass to this many examples; marks the result", _WHOLE_FORM, ge=1
+    )
+
+    warmup: Seconds = _setting(10.0, GROUPS[4], "most time for warm-up, seconds", _SECONDS_FORM, ge=0)
+    hang_timeout: Seconds = _setting(60.0, GROUPS[4], "a call without an answer for this long ends the run, seconds", _SECONDS_FORM, gt=0)
+    on_error: Literal["stop", "continue"] = _setting("stop", GROUPS[4], "when a backend raises: end the run, or go on (INVALID either way)")
+
+    out: Folder = _setting(Path("results"), GROUPS[5], "folder that gets one folder per run", "a folder that can be written")
+    name: str | None = _setting(None, GROUPS[5], "label in the name of the run's folder", min_length=1, max_length=60)
+    progress: Literal["auto", "plain", "none"] = _setting(
+        "auto", GROUPS[5], "auto: one live line on a terminal, else plain; plain: a line every 10 s; none"
+    )
+
+
+FIELDS: tuple[str, ...] = tuple(RunConfig.model_fields)
+
+
+def flag(field: str) -> str:
+    """target_qps -> --target-qps."""
+    return "--" + field.replace("_", "-")
+
+
+def choices(field: str) -> tuple[str, ...]:
+    """The values a field is limited to, empty if it is not."""
+    annotation = RunConfig.model_fields[field].annotation
+    return tuple(value for value in get_args(annotation) if isinstance(value, str))
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value and where it was written: `--duration`, `bench.yaml:4: duration`."""
+
+    value: Any
+    origin: str
+
+
+def unknown_key(name: str, origin: str) -> UsageError:
+    """The error for a setting that does not exist."""
+    near = closest(name, FIELDS)
+    cure = f"did you mean {near}? " if near else ""
+    return UsageError(f"{origin}: there is no setting {name}", cure + "`assay run --help` lists the settings")
+
+
+def load(flags: Mapping[str, Any], file: Path | None = None, *, origin: Callable[[str], str] = flag) -> RunConfig:
+    """Settings from a YAML file and, over it, flags (by field name); `origin` says how an error names a flag.
+
+    Raises UsageError for an unknown key, a wrong value, or a scenario, task, backend or precision that does not exist, and
+    MissingError for a file or data folder that is not there. Each names the option, or file and line.
+    """
+    given: dict[str, Given] = {}
+    if file is not None:
+        from harness.config_file import read
+
+        given.update(read(file))
+    given.update({name: Given(value, origin(name)) for name, value in flags.items()})
+    if "data" not in given and os.environ.get(DATA_VARIABLE):
+        given["data"] = Given(os.environ[DATA_VARIABLE], f"${DATA_VARIABLE}")
+    config = build(given)
+    _check_names(config, given)
+    return config
+
+
+def build(given: Mapping[str, Given]) -> RunConfig:
+    """The frozen schema from values whose origins are known. Raises UsageError."""
+    for name, value in given.items():
+        if name not in FIELDS:
+            raise unknown_key(name, value.origin)
+    try:
+        config = RunConfig.model_validate({name: value.value for name, value in given.items()})
+    except ValidationError as error:
+        raise _explain(error, given) from None
+    if config.duration and config.max_duration and config.max_duration < config.duration:
+        where = given["max_duration"].origin
+        raise UsageError(
+            f"{where}: {config.max_duration:g} s is less than the duration of {config.duration:g} s", "raise it, or give 0 for no limit"
+        )
+    return config
+
+
+def _explain(error: ValidationError, given: Mapping[str, Given]) -> UsageError:
+    problems = [_explain_one(details, given) for details in error.errors()]
+    if len(problems) == 1:
+        return UsageError(*problems[0])
+    return UsageError("\n".join(f"{message} ({cure})" if cure else message for message, cure in problems))
+
+
+def _explain_one(details: ErrorDetails, given: Mapping[str, Given]) -> tuple[str, str]:
+    """Message and cure for one value that the schema refused."""
+    field = str(details["loc"][0])
+    value = given[field].value
+    extra = RunConfig.model_fields[field].json_schema_extra
+    form = str(extra["form"]) if isinstance(extra, dict) and extra["form"] else "some text"
+    text = details["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
+    shown = "nothing" if value is None else repr(value) if isinstance(value, str) else str(value)
+    if options := choices(field):
+        text, cure = "is not one of the choices", advice(str(value), options, "choices")
+    else:
+        cure = f"give {form}"
+    return f"{given[field].origin}: {shown} {text}" if text.startswith(
+        ("is ", "should ")
+    ) else f"{given[field].origin}: {shown}: {text}", cure
+
+
+def _check_names(config: RunConfig, given: Mapping[str, Given]) -> None:
+    from harness import plugins
+
+    def where(field: str) -> str:
+        return given[field].origin if field in given else field
+
+    plugins.find("scenarios", config.scenario, where("scenario"))
+    plugins.find("tasks", config.task, where("task"))
+    plugins.find_backend(config.backend, where("backend"))
+    if config.data is not None and not config.data.exists():
+        raise MissingError(
+            f"{where('data')}: {config.data} is not there", "give an existing folder, or leave it out for the built-in sample set"
+        )

@@ -1,0 +1,86 @@
+"""Runs the accuracy gate: gets the answers that `harness.accuracy` judges, from the timed run, another pass, and the FP32 reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from harness import accuracy, models
+from harness.bench import ANSWER_SEED, Bench, specs
+from harness.core import Accuracy, Answer, Int64
+from harness.crew import Crew, form
+from harness.errors import RunError
+from harness.measure import Measured, Watch, measure
+
+
+def check_answers(bench: Bench, crew: Crew, measured: Measured, backend: Mapping[str, Any]) -> Accuracy | None:
+    """The accuracy gate; None where there is nothing to score or no sense in it."""
+    if not backend["answers"]:
+        bench.warnings.append("the backend is no model: this measures the harness, and there is no accuracy")
+        return None
+    if not bench.config.accuracy:
+        bench.warnings.append("accuracy was not checked (--no-accuracy): the number says nothing about the answers")
+        return None
+    if measured.reasons or not measured.columns.served.any():
+        bench.warnings.append("accuracy was not checked: the run did not end as it should")
+        return None
+    indices = _scored_samples(bench)
+    timed = accuracy.by_sample(measured.columns, measured.answers)
+    if accuracy.covers(timed, indices):
+        answers, source, found = timed, "timed run", None
+    else:
+        answers, found = _accuracy_pass(bench, crew, measured, indices)
+        source = "accuracy pass"
+        if measured.reasons and found is None:
+            return None
+    reference = _reference(bench, indices)
+    return accuracy.judge(bench.task, answers, indices, reference, bench.config.accuracy_target, source, found)
+
+
+def _scored_samples(bench: Bench) -> Int64:
+    limit = bench.config.accuracy_samples
+    if limit is None:
+        return np.arange(len(bench.task.samples), dtype=np.int64)
+    return bench.task.subset(limit, ANSWER_SEED)
+
+
+def _accuracy_pass(bench: Bench, crew: Crew, measured: Measured, indices: Int64) -> tuple[dict[int, Answer], Mapping[str, Any] | None]:
+    """All samples once more through the loaded backend. What goes wrong in it is added to the run's reasons."""
+    passed = _pass(bench, crew, indices, "accuracy")
+    answers = accuracy.by_sample(passed.columns, passed.answers)
+    if passed.reasons:
+        measured.reasons += [replace(reason, text=f"in the accuracy pass: {reason.text}") for reason in passed.reasons]
+        measured.interrupted |= passed.interrupted
+        return answers, None
+    found, reason = accuracy.agreement(bench.task, measured.columns, measured.answers, answers, ANSWER_SEED)
+    if reason is not None:
+        measured.reasons.append(reason)
+    return answers, found
+
+
+def _pass(bench: Bench, crew: Crew, indices: Int64, name: str) -> Measured:
+    traffic = accuracy.passing_traffic(indices)
+    watch = Watch(name, bench.progress, planned_s=0.0, hang_timeout_s=bench.config.hang_timeout, rows=len(indices))
+    with bench.phase(name):
+        return measure(crew, None, bench.settings, traffic, bench.policy, watch, ANSWER_SEED)
+
+
+def _reference(bench: Bench, indices: Int64) -> accuracy.Reference:
+    """The FP32 score on the same samples, from the store or by a pass of a fresh FP32 instance."""
+    assert bench.model is not None
+
+    def compute() -> Mapping[str, float]:
+        crew = form(specs(bench, accuracy.REFERENCE_BACKEND, 1), processes=False)
+        try:
+            crew.call("load")
+            passed = _pass(bench, crew, indices, "reference")
+        finally:
+            crew.close()
+        if passed.reasons:
+            raise RunError(f"the FP32 reference could not be computed: {passed.reasons[0].text}", passed.reasons[0].cure)
+        return bench.task.score(accuracy.by_sample(passed.columns, passed.answers))
+
+    return accuracy.reference_for(bench.model, bench.task, indices, models.default_cache(), compute)

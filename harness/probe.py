@@ -1,0 +1,145 @@
+"""How fast is this backend? Measured service times, and from them the rate to ask for.
+
+A probe times batches of a few sizes and lengths. The same ledger and policy, run in simulated time with those service times, then gives
+the highest Server rate that meets the bound, and the rate Offline can expect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.batching import Policy, padded_lengths
+from harness.core import Columns, Int64, IntArray, Samples, Scenario, Settings
+from harness.crew import Crew
+from harness.errors import BackendError
+from harness.stats import percentile
+from harness.testing import ServiceTime, simulate
+
+SPARE = 0.8
+"""Share of the highest rate that is asked for: 20 % to spare for what a probe of a few seconds cannot see."""
+
+SIMULATED_QUERIES = 3000
+"""Length of each simulated run: p99 then rests on 30 queries over it."""
+
+BISECTIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceModel:
+    """Service time of a batch as `base + per_token * tokens + per_square * tokens * length` ns, tokens and length padded: what a
+    transformer encoder costs (calls, matrix products, attention). `noise`: measured over modelled times of the probe, for replay."""
+
+    base: float
+    per_token: float
+    per_square: float
+    noise: tuple[float, ...]
+    probes: int
+
+    def time_ns(self, rows: int, length: int) -> float:
+        tokens = rows * length
+        return self.base + self.per_token * tokens + self.per_square * tokens * length
+
+    def sampler(self, lengths: IntArray, policy: Policy, max_length: int, seed: int) -> ServiceTime:
+        """Service times for `simulate`, with the noise of the probe drawn anew for each batch."""
+        padded = padded_lengths(lengths, policy, max_length)
+        noise = np.random.default_rng(seed).choice(np.asarray(self.noise), 4096).tolist()
+        calls = 0
+
+        def service_ns(samples: IntArray) -> int:
+            nonlocal calls
+            calls += 1
+            return int(self.time_ns(len(samples), int(padded[samples].max())) * noise[calls % 4096])
+
+        return service_ns
+
+
+def probe_batches(samples: Samples, policy: Policy, seed: int) -> list[Int64]:
+    """Batches to time, cheapest first: each size at four lengths of the data, then single samples again for the noise."""
+    by_length = np.argsort(samples.lengths, kind="stable")
+    sizes = [size for size in (1, 2, 4, 8, 16, 32, 64, 128) if size < policy.max_batch] + [policy.max_batch]
+    batches = []
+    for size in sizes:
+        for quantile in (0.1, 0.5, 0.9, 1.0):
+            end = max(min(size, len(by_length)), round(quantile * len(by_length)))
+            batches.append(np.resize(by_length[max(0, end - size) : end], size))
+    singles = np.random.default_rng(seed).integers(0, len(by_length), 24)
+    batches[4:4] = [np.array([single]) for single in singles]
+    return batches
+
+
+def probe(crew: Crew, samples: Samples, policy: Policy, budget_s: float, seed: int) -> ServiceModel:
+    """Time batches on all workers at once, so that they disturb each other as they will in the run."""
+    batches = probe_batches(samples, policy, seed)
+    times = crew.call("time_batches", batches, budget_s)
+    count = min(len(each) for each in times)
+    lengths = samples.lengths
+    rows = np.array([len(batch) for batch in batches[:count]])
+    widths = np.array([padded_lengths(lengths[batch].max(keepdims=True), policy, samples.max_length)[0] for batch in batches[:count]])
+    return fit(rows, widths, np.array([each[:count] for each in times], np.float64))
+
+
+def fit(rows: IntArray, lengths: IntArray, times_ns: NDArray[np.float64]) -> ServiceModel:
+    """Fit a ServiceModel. rows, lengths: (probes,); times_ns: (workers, probes). Least squares of relative errors; a term that comes out
+    negative is dropped and the rest fitted again. Raises BackendError if no time was measured."""
+    if times_ns.size == 0:
+        raise BackendError("the probe measured nothing", "give the rate with --target-qps")
+    workers, tokens = len(times_ns), rows * lengths
+    terms = np.tile(np.stack([np.ones(len(rows)), tokens, tokens * lengths], axis=1).astype(np.float64), (workers, 1))
+    times = np.maximum(times_ns.reshape(-1), 1.0)
+    kept = [0, 1, 2]
+    weights = np.zeros(3)
+    while kept:
+        solution = np.linalg.lstsq(terms[:, kept] / times[:, None], np.ones(len(times)), rcond=None)[0]
+        if (solution >= 0).all():
+            weights[kept] = solution
+            break
+        del kept[int(np.argmin(solution))]
+    modelled = np.maximum(terms @ weights, 1.0)
+    noise = tuple(float(ratio) for ratio in times / modelled)
+    base, per_token, per_square = weights.tolist()
+    return ServiceModel(base, per_token, per_square, noise, probes=len(times))
+
+
+def highest_rate(
+    scenario: Scenario, settings: Settings, model: ServiceModel, samples: Samples, policy: Policy, workers: int, seed: int
+) -> float | None:
+    """Highest rate (queries/s) at which simulated runs meet the latency bound; None if not even a lone query does."""
+    service = model.sampler(samples.lengths, policy, samples.max_length, seed)
+
+    def meets(rate: float) -> bool:
+        columns = _simulated(scenario, replace(settings, target_qps=rate), service, samples, policy, workers)
+        return bool(percentile(np.sort(columns.latency_ns), settings.percentile) <= settings.latency_bound_ns)
+
+    low, high = _bracket(model, samples, policy, workers)
+    if not meets(low):
+        return None
+    for _ in range(BISECTIONS):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if meets(middle) else (low, middle)
+    return float(low)
+
+
+def _bracket(model: ServiceModel, samples: Samples, policy: Policy, workers: int) -> tuple[float, float]:
+    """Rates between which the answer lies: nearly idle, and more than full batches of median length could serve."""
+    length = int(np.median(samples.lengths))
+    alone = max(model.time_ns(1, length), 1.0)
+    full = max(model.time_ns(policy.max_batch, length) / policy.max_batch, 1.0)
+    return workers * 1e9 / alone * 0.02, workers * 2e9 / min(alone, full)
+
+
+def _simulated(scenario: Scenario, settings: Settings, service: ServiceTime, samples: Samples, policy: Policy, workers: int) -> Columns:
+    brief = replace(settings, min_duration_ns=0, min_queries=SIMULATED_QUERIES, max_duration_ns=0, max_queries=0)
+    traffic = scenario.traffic(brief, len(samples))
+    return simulate(traffic, policy, service, workers=workers, lengths=samples.lengths)
+
+
+def offline_rate(scenario: Scenario, settings: Settings, model: ServiceModel, samples: Samples, policy: Policy, workers: int) -> float:
+    """Samples per second that Offline can expect: one pass over the loaded set in simulated time."""
+    service = model.sampler(samples.lengths, policy, samples.max_length, seed=0)
+    count = settings.performance_sample_count or len(samples)
+    once = replace(settings, min_duration_ns=0, min_queries=max(count, settings.min_queries))
+    columns = simulate(scenario.traffic(once, len(samples)), policy, service, workers=workers, lengths=samples.lengths)
+    return len(columns.sample) / (max(columns.end_ns, 1) / 1e9)

@@ -1,0 +1,125 @@
+"""Everything that was found out about a run, judged and put into the form of run.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from harness import store, summary
+from harness.bench import Bench
+from harness.core import Accuracy, Columns, Int64, Metric, Reason, Run, Task, Verdict
+from harness.errors import AssayError, ExitCode
+from harness.measure import Measured
+from harness.stats import latency_summary
+from harness.validity import query_latency_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a run comes from: its name, when it began, the machine's conditions, and what the backend says it is."""
+
+    run_id: str
+    started: datetime
+    conditions: Mapping[str, Any]
+    backend: Mapping[str, Any]
+
+
+def as_run(bench: Bench, origin: Origin, measured: Measured, scored: Accuracy | None) -> Run:
+    """Everything that was found out, judged."""
+    columns, settings = measured.columns, bench.settings
+    verdict = bench.scenario.judge(columns, settings) if len(columns.sample) else None
+    reasons = [*measured.reasons, *(verdict.reasons if verdict else ()), *_accuracy_reasons(scored)]
+    played = summary.traffic(columns, settings, bench.scenario.closed_loop, verdict.rates if verdict else {})
+    return _record(
+        bench,
+        origin,
+        verdict=_verdict(verdict.metric if verdict else None, reasons),
+        accuracy=asdict(scored) if scored else None,
+        latency_ns=latency_summary(_latencies(bench, columns)) if len(columns.sample) else {},
+        throughput=summary.throughput(columns, bench.task.samples, bench.policy),
+        counts=summary.counts(columns),
+        traffic=played,
+        early_stopping=asdict(verdict.early_stopping) if verdict and verdict.early_stopping else None,
+        warnings=[*bench.warnings, *summary.warnings(played, origin.backend["needs_inputs"])],
+        complete=not measured.interrupted and not measured.reasons,
+        exit_code=_exit_code(measured, verdict, scored),
+    )
+
+
+def _latencies(bench: Bench, columns: Columns) -> Int64:
+    """Of queries where they follow one another, else of samples: what LoadGen prints."""
+    return query_latency_ns(columns) if bench.scenario.closed_loop else columns.latency_ns
+
+
+def failed_run(bench: Bench, origin: Origin, error: AssayError) -> Run:
+    """A run that failed before its first query."""
+    return _record(
+        bench,
+        origin,
+        verdict=_verdict(None, [Reason("failed", str(error), error.cure)]),
+        accuracy=None,
+        latency_ns={},
+        throughput={},
+        counts={"queries": 0, "samples": 0, "errors": 0, "lost": 0},
+        traffic={},
+        early_stopping=None,
+        warnings=bench.warnings,
+        complete=False,
+        exit_code=int(ExitCode.FAILED),
+    )
+
+
+def _record(bench: Bench, origin: Origin, **found: Any) -> Run:
+    config, model = bench.config, bench.model
+    return Run(
+        run_id=origin.run_id,
+        started_utc=origin.started.isoformat(timespec="seconds"),
+        config=config.model_dump(mode="json") | {"resolved": _resolved(bench)},
+        backend=origin.backend,
+        model=None if model is None else {"name": model.name, "sha256": model.sha256, "parameters": model.parameters, "bytes": model.bytes},
+        conditions={**origin.conditions, "data": _data(bench.task)},
+        telemetry={},
+        timings=bench.timings,
+        files={"ledger": store.QUERIES_FILE, "report": "report.md"} if found["latency_ns"] else {"report": "report.md"},
+        **found,
+    )
+
+
+def _resolved(bench: Bench) -> dict[str, Any]:
+    return asdict(bench.settings) | {"latency_bound_ns": bench.settings.latency_bound_ns or None}
+
+
+def _data(task: Task) -> dict[str, Any]:
+    return {"name": task.data_name, "samples": len(task.samples), "fingerprint": task.fingerprint, "comparable": task.comparable}
+
+
+def _verdict(metric: Metric | None, reasons: Sequence[Reason]) -> dict[str, Any]:
+    return {
+        "valid": not reasons,
+        "metric": asdict(metric) if metric is not None else None,
+        "reasons": [asdict(reason) for reason in reasons],
+    }
+
+
+def _accuracy_reasons(scored: Accuracy | None) -> list[Reason]:
+    if scored is None or scored.passed is not False:
+        return []
+    return [
+        Reason(
+            "accuracy",
+            f"{scored.metric} {scored.value:.3f} is below its target {scored.target:.3f} (FP32 reference {scored.reference:.3f})",
+            "use a precision that keeps the answers, or repair the backend; --accuracy-target says how much may be lost",
+        )
+    ]
+
+
+def _exit_code(measured: Measured, verdict: Verdict | None, scored: Accuracy | None) -> int:
+    if measured.interrupted:
+        return int(ExitCode.INTERRUPTED)
+    if verdict is None or not measured.columns.served.any():
+        return int(ExitCode.FAILED)
+    if scored is not None and scored.passed is False:
+        return int(ExitCode.ACCURACY)
+    return int(ExitCode.INVALID if measured.reasons or not verdict.valid else ExitCode.OK)

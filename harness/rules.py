@@ -1,0 +1,170 @@
+"""The three rule books: what a run must do before its number counts.
+
+| rules    | least time | early stopping | seeds, set, bounds            |
+|----------|------------|----------------|-------------------------------|
+| quick    | 10 s       | reported       | the user's                    |
+| standard | 60 s       | required       | the user's                    |
+| mlperf   | 600 s      | required       | MLPerf Inference v6.1, fixed  |
+
+Only a schedule can outgrow what a system serves: the session gives it up after `GIVE_UP_FACTOR` x its length + 60 s, under mlperf never, as
+LoadGen. Offline asks every sample at least once where the answers are scored, so that the score is that of the timed run.
+Source of the mlperf column: mlperf.conf of LoadGen 6.0.17, model bert, and the wildcard model where bert has no entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.config import RunConfig, flag
+from harness.core import MS_NS, SECOND_NS, Scenario, Seeds, Settings
+from harness.early_stopping import required
+from harness.errors import AssayError, MissingError, UsageError
+
+LOADGEN_MIN_QUERIES = 100
+"""LoadGen's default `min_query_count`, in force where mlperf.conf names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """A rule book. `min_queries` by scenario name (offline: samples); `fixed` are settings that have one value, by field of RunConfig."""
+
+    name: str
+    duration_s: float
+    early_stopping: bool
+    tasks: tuple[str, ...] = ()  # empty: all
+    min_queries: Mapping[str, int] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    gives_up: bool = True
+
+
+GIVE_UP_FACTOR, GIVE_UP_EXTRA_S = 5, 60
+"""Early stopping may make a schedule four times as long as planned; the rest is for what is still waiting then."""
+
+
+V6_1 = Seeds()
+
+RULES: Mapping[str, Rules] = {
+    "quick": Rules("quick", duration_s=10, early_stopping=False),
+    "standard": Rules("standard", duration_s=60, early_stopping=True),
+    "mlperf": Rules(
+        "mlperf",
+        duration_s=600,
+        early_stopping=True,
+        tasks=("squad",),
+        min_queries={"multi-stream": 662, "offline": 10_833},
+        fixed={
+            "performance_samples": 10_833,
+            "latency_bound": 130.0,
+            "samples_per_query": 8,
+            "qsl_seed": V6_1.qsl,
+            "sample_seed": V6_1.sample_index,
+            "schedule_seed": V6_1.schedule,
+            "max_duration": 0.0,
+            "accuracy": True,
+            "accuracy_samples": None,
+        },
+        gives_up=False,
+    ),
+}
+
+
+def resolve(config: RunConfig, scenario: Scenario, task_latency_bound_ns: int, *, sample_count: int | None = None) -> Settings:
+    """What the scenario is to play under the rules. `target_qps` is left at LoadGen's 1.0 where the configuration has none.
+
+    Raises UsageError, naming them, for settings the rules do not allow, and, where `sample_count` is given, for a performance set
+    larger than the data (MissingError where it is the rules that ask for it).
+    """
+    rules = RULES[config.rules]
+    percentile = config.percentile or scenario.percentile
+    floor = _least_queries(rules, scenario, percentile)
+    _refuse_contradictions(config, rules, scenario, floor)
+    duration = config.duration or rules.duration_s
+    performance = rules.fixed.get("performance_samples", config.performance_samples or 0)
+    if sample_count is not None and performance > sample_count:
+        raise _too_few_samples(rules, performance, sample_count)
+    return Settings(
+        min_duration_ns=round(duration * SECOND_NS),
+        max_duration_ns=round((config.max_duration or 0) * SECOND_NS),
+        min_queries=max(config.min_queries or floor, _to_score(config, scenario, performance, sample_count)),
+        target_qps=config.target_qps or 1.0,
+        latency_bound_ns=_latency_bound_ns(config, rules, task_latency_bound_ns),
+        percentile=percentile,
+        samples_per_query=config.samples_per_query,
+        performance_sample_count=performance,
+        seeds=Seeds(
+            V6_1.qsl if config.qsl_seed is None else config.qsl_seed,
+            V6_1.sample_index if config.sample_seed is None else config.sample_seed,
+            V6_1.schedule if config.schedule_seed is None else config.schedule_seed,
+        ),
+        require_early_stopping=rules.early_stopping,
+    )
+
+
+def _too_few_samples(rules: Rules, performance: int, sample_count: int) -> AssayError:
+    if rules.fixed:
+        text = f"--rules {rules.name} needs the {performance:,} samples of the official data, here are {sample_count:,}"
+        return MissingError(text, "give the folder with it by --data, or use --rules standard")
+    return UsageError(f"--performance-samples {performance}: the data has {sample_count:,} samples", "give fewer, or more data by --data")
+
+
+def early_stopping_floor(scenario: Scenario, percentile: float) -> int:
+    """Fewest queries at which early stopping can be met: h(1) + 1 for closed loops, h(0) for open ones, where no query over the
+    latency bound is needed for an estimate (LoadGen's early stopping; p99: 662 and 459, p90: 64)."""
+    return required(1 if scenario.closed_loop else 0, percentile)
+
+
+def _least_queries(rules: Rules, scenario: Scenario, percentile: float) -> int:
+    if not rules.early_stopping:
+        return scenario.quick_queries
+    stated = rules.min_queries.get(scenario.name, LOADGEN_MIN_QUERIES)
+    return stated if rules.fixed else max(stated, early_stopping_floor(scenario, percentile))
+
+
+def _to_score(config: RunConfig, scenario: Scenario, performance: int, sample_count: int | None) -> int:
+    """Samples that Offline must ask for the score to be that of the timed run; 0 where it need not or cannot ask all of them."""
+    scored = config.accuracy and config.accuracy_samples is None
+    if sample_count is None or not scored or scenario.closed_loop or scenario.paced or performance not in (0, sample_count):
+        return 0
+    return sample_count
+
+
+def _latency_bound_ns(config: RunConfig, rules: Rules, task_bound_ns: int) -> int:
+    bound_ms = rules.fixed.get("latency_bound", config.latency_bound)
+    return task_bound_ns if bound_ms is None else round(bound_ms * MS_NS)
+
+
+def _refuse_contradictions(config: RunConfig, rules: Rules, scenario: Scenario, floor: int) -> None:
+    """One UsageError that lists every setting the rules do not allow."""
+    if not rules.early_stopping:
+        return
+    problems = []
+    if rules.tasks and config.task not in rules.tasks:
+        problems.append(f"--task {config.task} (they cover {', '.join(rules.tasks)})")
+    if config.duration is not None and config.duration < rules.duration_s:
+        problems.append(f"--duration {config.duration:g} (they ask for {rules.duration_s:g} s or more)")
+    if config.min_queries is not None and config.min_queries < floor:
+        problems.append(f"--min-queries {config.min_queries} (they ask for {floor:,} or more)")
+    problems += _against_fixed(config, rules, scenario)
+    if problems:
+        raise UsageError(f"--rules {rules.name} does not allow {'; '.join(problems)}", "leave these out, or use --rules quick")
+
+
+def _against_fixed(config: RunConfig, rules: Rules, scenario: Scenario) -> list[str]:
+    """Settings that differ from the one value the rules give them; None in the configuration is "by the rules"."""
+    fixed = {**rules.fixed, "percentile": scenario.percentile} if rules.fixed else {}
+    problems = []
+    for name, value in fixed.items():
+        given = getattr(config, name)
+        if given is not None and given != value:
+            problems.append(f"{_as_flag(name, given)} (they fix it at {_shown(value)})")
+    return problems
+
+
+def _as_flag(field: str, value: object) -> str:
+    return flag(field).replace("--", "--no-", 1) if value is False else f"{flag(field)} {_shown(value)}"
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

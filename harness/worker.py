@@ -1,0 +1,171 @@
+"""What a worker does: load, warm up, and serve the ledger. The same for a thread of this process and for a process of its own."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from harness.batching import Policy, collate
+from harness.core import Answer, Backend, BackendOptions, Batch, Int64, IntArray, Model, Output, Samples
+from harness.errors import AssayError, BackendError
+from harness.ledger import Ledger, Rows
+from harness.plugins import load as load_plugin
+from harness.responses import Responses
+
+MESSAGES_KEPT = 10
+"""Messages of failed batches that a worker remembers; all are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """All a worker needs to know; picklable. `cores`: pinned to these, None: wherever the system puts it."""
+
+    worker: int
+    backend: str
+    options: BackendOptions
+    model: Model | None
+    samples: Samples
+    outputs: Sequence[Output]
+    policy: Policy
+    cores: tuple[int, ...] | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """What a worker tells after serving. `answers`: the kept ones, by row of the ledger."""
+
+    worker: int
+    failed_batches: int = 0
+    messages: list[str] = field(default_factory=list)
+    answers: dict[int, Answer] = field(default_factory=dict)
+
+    def failed(self, message: str) -> None:
+        self.failed_batches += 1
+        if len(self.messages) < MESSAGES_KEPT:
+            self.messages.append(message)
+
+
+class Worker:
+    """One instance of the backend and the loop that serves it."""
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        self.spec = spec
+        self.backend: Backend | None = None
+
+    def load(self) -> dict[str, Any]:
+        """Make and load the backend; what `describe` says. Errors of foreign libraries become BackendErrors here."""
+        spec = self.spec
+        try:
+            self.backend = load_plugin("backends", spec.backend).create(spec.options)
+            self.backend.load(spec.model)
+            description: dict[str, Any] = self.backend.describe()
+        except AssayError:
+            raise
+        except Exception as error:
+            raise BackendError(
+                f"{spec.backend} could not be loaded: {type(error).__name__}: {error}",
+                "run with --debug for the traceback, or `doctor` to see what this machine lacks",
+            ) from error
+        return description | {"needs_inputs": self.backend.needs_inputs, "answers": self.backend.answers}
+
+    def warm(self, batches: Sequence[IntArray], budget_s: float) -> int:
+        """Run the given batches once, or as many as fit in `budget_s` seconds; how many did. Failures count in the run, not here."""
+        deadline = time.monotonic() + budget_s
+        for done, indices in enumerate(batches):
+            if time.monotonic() > deadline:
+                return done
+            self._try_out(indices)
+        return len(batches)
+
+    def _try_out(self, indices: IntArray) -> None:
+        try:
+            self._predict(self._batch(indices))
+        except Exception as error:
+            raise BackendError(
+                f"{self.spec.backend} failed in warm-up: {type(error).__name__}: {error}", "run with --debug for the traceback"
+            ) from error
+
+    def time_batches(self, batches: Sequence[IntArray], budget_s: float) -> list[int]:
+        """Nanoseconds of collate and predict for each batch, one after another; fewer than asked if `budget_s` seconds are over."""
+        deadline = time.monotonic() + budget_s
+        times: list[int] = []
+        for indices in batches:
+            start = time.monotonic_ns()
+            self._try_out(indices)
+            times.append(time.monotonic_ns() - start)
+            if time.monotonic() > deadline:
+                break
+        return times
+
+    def _batch(self, indices: IntArray) -> Batch | None:
+        assert self.backend is not None
+        return collate(self.spec.samples, indices, self.spec.policy) if self.backend.needs_inputs else None
+
+    def _predict(self, batch: Batch | None) -> Any:
+        assert self.backend is not None
+        return self.backend.predict(batch)
+
+    def serve(self, ledger: Ledger, seed: int) -> Report:
+        """Serve until the ledger has nothing more. `seed`: which answers beyond the first of each sample are kept."""
+        assert self.backend is not None
+        report = Report(self.spec.worker)
+        if self.backend.needs_inputs:
+            self._serve_model(ledger, seed, report)
+        else:
+            serve_null(ledger, self.backend, report)
+        return report
+
+    def _serve_model(self, ledger: Ledger, seed: int, report: Report) -> None:
+        responses = Responses(self.spec.outputs, len(self.spec.samples), seed)
+        report.answers = responses.by_row()
+        ledger.join()
+        while (rows := ledger.take(self.spec.worker)) is not None:
+            try:
+                batch = self._batch(ledger.table.sample[rows])
+                outputs = self._predict(batch)
+            except Exception as error:
+                ledger.complete(rows)
+                ledger.reject(rows)
+                report.failed(_tell(error))
+                continue
+            ledger.complete(rows)
+            if batch is not None:
+                wrong = responses.keep(_indices(rows), batch, outputs, ledger.table.sample[: ledger.rows])
+                if wrong is not None:
+                    ledger.reject(rows)
+                    report.failed(wrong)
+
+    def close(self) -> None:
+        if self.backend is not None:
+            self.backend.close()
+
+
+def serve_null(ledger: Ledger, backend: Backend, report: Report) -> None:
+    """The loop for a backend that looks at nothing and says nothing: what is left is the harness itself."""
+    take, complete, predict, worker = ledger.take, ledger.complete, backend.predict, report.worker
+    ledger.join()
+    while (rows := take(worker)) is not None:
+        try:
+            predict(None)
+        except Exception as error:
+            complete(rows)
+            ledger.reject(rows)
+            report.failed(_tell(error))
+            continue
+        complete(rows)
+
+
+def _indices(rows: Rows) -> Int64:
+    return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+
+
+def _tell(error: Exception) -> str:
+    """Exception and the line it came from, on one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{where}"

@@ -1,0 +1,57 @@
+"""Figures of a ledger, computed by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness import summary
+from harness.batching import Policy
+from harness.core import Columns, Limits, Samples, Settings, Traffic
+from harness.testing import simulate
+
+LENGTHS = [10, 16, 30, 40]
+SAMPLES = Samples(np.ones(96, np.int32), np.zeros(96, np.int8), np.array([0, 10, 26, 56, 96]), 0, 384)
+
+
+def run(due: list[int], limit: int = 2) -> Columns:
+    traffic = Traffic(np.arange(len(due)), np.arange(len(due), dtype=np.int32), np.array(due), Limits(0, 1))
+    return simulate(traffic, Policy("fifo", limit), lambda _: 1_000_000_000)
+
+
+def test_padding_share_counts_what_was_computed() -> None:
+    """Batches (10, 16) and (30, 40) are padded to 16 and 40: 96 real tokens of 2*16 + 2*40 = 112."""
+    found = summary.throughput(run([0, 0, 0, 0]), SAMPLES, Policy("fifo", 2))
+    assert found["padding_share"] == pytest.approx(1 - 96 / 112)
+    assert found["samples_per_second"] == pytest.approx(2.0)
+    assert found["tokens_per_second"] == pytest.approx(48.0)
+
+
+def test_fixed_batching_pads_everything_to_the_maximum() -> None:
+    """The same run under `fixed` computes 4 * 384 tokens."""
+    found = summary.throughput(run([0, 0, 0, 0]), SAMPLES, Policy("fixed", 2))
+    assert found["padding_share"] == pytest.approx(1 - 96 / (4 * 384))
+
+
+def test_lateness_is_of_workers_that_waited() -> None:
+    """A row that waits for a busy worker is no lateness of the traffic; in simulated time traffic is never late."""
+    lateness, between, busy = summary.gaps(run([0, 100, 5_000_000_000], limit=1))
+    assert lateness.tolist() == [0, 0]
+    assert between.tolist() == [0]
+    assert busy == 3_000_000_000
+
+
+def test_littles_law_holds_for_a_real_ledger() -> None:
+    """In flight, swept event by event, equals rate times latency."""
+    found = summary.traffic(run([0, 100, 200, 300]), Settings(), False, {})
+    law = found["littles_law"]
+    assert law["in_flight"] == pytest.approx(law["rate_times_latency"], rel=1e-6)
+    assert not summary.warnings(found, needs_inputs=True)
+
+
+def test_a_harness_that_limits_the_run_is_named() -> None:
+    """More than 5 % of the time between batches although rows waited: a warning with the share."""
+    found = {"harness_share": 0.2, "littles_law": {"in_flight": 2.0, "rate_times_latency": 1.0}}
+    said = summary.warnings(found, needs_inputs=True)
+    assert "the harness took 20.0%" in said[0]
+    assert "Little's law does not hold" in said[1]
