@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from harness.core import Accuracy, Answer, Columns, Int64, Limits, Model, Reason, Task, Traffic
+from harness.stats import bootstrap_interval
 
 AGREEMENT_SAMPLE = 256
 """Timed answers that are compared with the accuracy pass (all of them if there are fewer)."""
@@ -30,7 +31,12 @@ another batch differs by about 0.01."""
 
 REFERENCE_BACKEND = "pytorch:fp32"
 
+SHIPPED = Path(__file__).resolve().parent.parent / "models" / "references.json"
+
 REFERENCE_FORMAT = 1
+
+INTERVAL_SEED = 1
+"""Any constant: the same answers give the same interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,9 @@ def judge(
     found: Mapping[str, Any] | None = None,
 ) -> Accuracy:
     """Score the answers to `indices` and hold the primary metric against `share` of the reference."""
-    scores = task.score({index: answers[index] for index in indices.tolist() if index in answers})
+    given = {index: answers[index] for index in indices.tolist() if index in answers}
+    scores = task.score(given)
+    points = task.points(given)
     value = scores[task.metric]
     base = reference.scores[task.metric] if reference is not None else None
     target = base * share if base is not None else None
@@ -117,6 +125,7 @@ def judge(
         source=source,
         samples=int(scores.get("examples", len(indices))),
         scores=scores,
+        interval=bootstrap_interval(points, np.mean, INTERVAL_SEED) if len(points) else None,
         limited=len(indices) < len(task.samples),
         agreement=found,
     )
@@ -132,15 +141,23 @@ def reference_key(model: Model, task: Task, indices: Int64) -> str:
 
 
 def reference_for(model: Model, task: Task, indices: Int64, cache: Path | None, compute: Callable[[], Mapping[str, float]]) -> Reference:
-    """The stored reference, or a computed one, which is then stored. A damaged or unwritable store only costs the computation."""
-    file = cache / "references" / f"{reference_key(model, task, indices)}.json" if cache is not None else None
-    stored = _read(file, task.metric) if file is not None else None
+    """The shipped or stored reference, or a computed one, which is then stored. A damaged or unwritable store only costs the
+    computation."""
+    key = reference_key(model, task, indices)
+    file = cache / "references" / f"{key}.json" if cache is not None else None
+    stored = _shipped(key) or (_read(file, task.metric) if file is not None else None)
     if stored is not None:
         return stored
     reference = Reference(dict(compute()), f"{REFERENCE_BACKEND}, {len(indices):,} samples")
     if file is not None:
         _write(file, reference)
     return reference
+
+
+def _shipped(key: str) -> Reference | None:
+    """Reference scores that come with the program, for the embedded models on the built-in and the official data."""
+    shipped = json.loads(SHIPPED.read_text()).get(key) if SHIPPED.is_file() else None
+    return None if shipped is None else Reference(shipped["scores"], shipped["made"])
 
 
 def _read(file: Path, metric: str) -> Reference | None:

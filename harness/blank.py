@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.core import MS_NS, Answer, Int64, Output, Samples
 
@@ -29,6 +30,9 @@ class BlankTask:
         self.samples = Samples(np.zeros(0, np.int32), np.zeros(0, np.int8), np.zeros(SAMPLES + 1, np.int64), 0, 0)
 
     def score(self, answers: Mapping[int, Answer]) -> dict[str, float]:
+        raise NotImplementedError("a backend without answers is never scored")
+
+    def points(self, answers: Mapping[int, Answer]) -> NDArray[np.float64]:
         raise NotImplementedError("a backend without answers is never scored")
 
     def decide(self, sample: int, answer: Answer) -> Any:

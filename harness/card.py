@@ -134,12 +134,19 @@ def _latencies(run: Run) -> list[tuple[str, str]]:
     """Percentiles, each with what it needs to be certain, and the extremes."""
     n = sample_size(run)
     noun = "query" if n == run.counts.get("queries", 0) else "sample"
-    return [(name, _latency(name, value, n, noun)) for name, value in run.latency_ns.items()]
+    bounds = _bounds(run)
+    return [(name, _latency(name, value, n, noun, bounds.get(name, ""))) for name, value in run.latency_ns.items()]
 
 
-def _latency(name: str, value_ns: int | None, n: int, noun: str) -> str:
+def _bounds(run: Run) -> dict[str, str]:
+    """What is said behind the percentile that must meet a bound."""
+    bound = run.traffic.get("latency_bound") or {}
+    return {f"p{100 * bound['percentile']:g}": f" (bound {units.time_ns(bound['ns'])})"} if bound.get("ns") else {}
+
+
+def _latency(name: str, value_ns: int | None, n: int, noun: str, bound: str) -> str:
     """LoadGen's early stopping gives an estimate of percentile p from h(1) + 1 queries on; below that it is not certain."""
-    parts = [] if value_ns is None else [units.time_ns(value_ns)]
+    parts = [] if value_ns is None else [units.time_ns(value_ns) + bound]
     if name not in _EXTREMES and (more := required(1, _share(name)) - n) > 0:
         parts.append(_needs(more, noun))
     return ", ".join(parts) or "unknown"
@@ -170,7 +177,7 @@ def _accuracy(run: Run) -> str:
         return ""
     text = f"{accuracy['metric']} {units.score(accuracy['value'])}"
     if interval := accuracy.get("interval"):
-        text += f" ({units.score(interval[0])} to {units.score(interval[1])})"
+        text += f" (95 % interval {units.score(interval[0])} to {units.score(interval[1])})"
     if accuracy.get("target") is not None:
         text += f", {'reaches' if accuracy['passed'] else 'below'} the target {units.score(accuracy['target'])}"
     if accuracy.get("reference") is not None:

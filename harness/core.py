@@ -220,6 +220,11 @@ class Task(Protocol):
         """Metrics in points (0 to 100) over the examples whose samples all have an answer; keys include `metric`, and `examples` (n)."""
         ...
 
+    def points(self, answers: Mapping[int, Answer]) -> NDArray[np.float64]:
+        """What each example that `score` counts adds to the primary metric, (examples,): its mean is the metric. Empty for a metric that
+        is no mean."""
+        ...
+
     def decide(self, sample: int, answer: Answer) -> Any:
         """The decision an answer stands for (a label, a span): two equal decisions are the same answer."""
         ...

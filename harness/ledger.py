@@ -263,6 +263,12 @@ class Ledger:
         """End the run: `take` hands out nothing more. Safe from any thread."""
         self.stopped = True
 
+    def handed_out(self) -> int:
+        """Rows before which all that were handed out lie."""
+        if self.closed:
+            return self.query_end
+        return self.rows if self._order is not None else self.head
+
     def sync(self) -> None:
         """See what other processes have done; in one process there is nothing to do."""
 

@@ -12,7 +12,7 @@ from types import FrameType
 
 import numpy as np
 
-from harness.batching import Policy
+from harness.batching import WINDOW, Policy
 from harness.core import SECOND_NS, Answer, Columns, Reason, Scenario, Settings, Status, Traffic
 from harness.crew import Crew, Died, Hung
 from harness.ledger import Ledger
@@ -134,7 +134,7 @@ class _Watcher:
     def _look(self, now: float) -> bool:
         ledger = self.ledger
         ledger.sync()
-        asked = ledger.query_end if ledger.closed else max(ledger.head, 1)
+        asked = self._asked()
         done = int(np.count_nonzero(ledger.table.done[:asked] >= 0))
         outstanding = int(np.count_nonzero(ledger.table.taken[:asked] >= 0)) - done
         if done != self._done or not outstanding:
@@ -144,6 +144,11 @@ class _Watcher:
         self._stop_if_failing(now, asked)
         self._stop_if_hopeless(elapsed_ns)
         return self._still_moving(now)
+
+    def _asked(self) -> int:
+        """Rows to look at: with `sorted` in Server some behind the first one not handed out may have been."""
+        ledger = self.ledger
+        return min(ledger.rows, ledger.handed_out() + (0 if ledger.closed else WINDOW * ledger.policy.max_batch))
 
     def _draw(self, asked: int, done: int, elapsed_ns: int) -> None:
         watch, elapsed_s = self.watch, elapsed_ns / 1e9

@@ -32,6 +32,17 @@ def f1(prediction: str, truth: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
+def squad_points(truths: Mapping[str, Sequence[str]], predictions: Mapping[str, str]) -> tuple[list[float], list[float]]:
+    """Exact match and F1 of each question of `truths` (id to right answers), 0 to 1: the best over its right answers; 0 without a
+    prediction."""
+    exact, total = [], []
+    for question, answers in truths.items():
+        given = predictions.get(question)
+        exact.append(0.0 if given is None else max(exact_match(given, answer) for answer in answers))
+        total.append(0.0 if given is None else max(f1(given, answer) for answer in answers))
+    return exact, total
+
+
 def score_squad(truths: Mapping[str, Sequence[str]], predictions: Mapping[str, str]) -> dict[str, float]:
     """Exact match and F1 over all questions of `truths` (id to right answers): the best over the right answers of each, then the mean.
 
@@ -39,12 +50,12 @@ def score_squad(truths: Mapping[str, Sequence[str]], predictions: Mapping[str, s
     """
     if not truths:
         raise ValueError("no question to score")
-    exact = total = 0.0
-    for question, answers in truths.items():
-        if question in predictions:
-            exact += max(exact_match(predictions[question], answer) for answer in answers)
-            total += max(f1(predictions[question], answer) for answer in answers)
-    return {"exact_match": 100.0 * exact / len(truths), "f1": 100.0 * total / len(truths), "examples": float(len(truths))}
+    exact, total = squad_points(truths, predictions)
+    return {
+        "exact_match": 100.0 * sum(exact) / len(truths),
+        "f1": 100.0 * sum(total) / len(truths),
+        "examples": float(len(truths)),
+    }
 
 
 def accuracy(labels: Iterable[int], decisions: Iterable[int]) -> dict[str, float]:

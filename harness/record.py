@@ -32,6 +32,7 @@ def as_run(bench: Bench, origin: Origin, measured: Measured, scored: Accuracy | 
     verdict = bench.scenario.judge(columns, settings) if len(columns.sample) else None
     reasons = [*measured.reasons, *(verdict.reasons if verdict else ()), *_accuracy_reasons(scored)]
     played = summary.traffic(columns, settings, bench.scenario.closed_loop, verdict.rates if verdict else {})
+    played["latency_bound"] = {"percentile": settings.percentile, "ns": settings.latency_bound_ns} if bench.scenario.paced else None
     return _record(
         bench,
         origin,

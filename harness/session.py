@@ -161,15 +161,17 @@ def _measure(bench: Bench, crew: Crew) -> Measured:
     _refuse_too_large(settings)
     traffic = bench.scenario.traffic(settings, len(bench.task.samples))
     planned_s = max(settings.min_duration_ns, 0 if traffic.due_ns is None else int(traffic.due_ns[-1])) / 1e9
+    at_once = not bench.scenario.closed_loop and not bench.scenario.paced
     watch = Watch(
         phase="run",
         progress=bench.progress,
         planned_s=planned_s,
         hang_timeout_s=config.hang_timeout,
         stop_on_error=config.on_error == "stop",
-        percentile=0.0 if traffic.due_ns is not None and not traffic.due_ns.any() else settings.percentile,
+        percentile=0.0 if at_once else settings.percentile,
         bound_ns=settings.latency_bound_ns if bench.scenario.paced else 0,
         give_up_ns=_give_up_ns(bench, planned_s),
+        rows=len(traffic.sample) if at_once else 0,
     )
     with bench.phase("run"):
         return measure(crew, bench.scenario, settings, traffic, bench.policy, watch, ANSWER_SEED)

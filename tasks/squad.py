@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import answers as checked
 from harness import metrics, squad_answers, squad_windows
@@ -91,6 +92,12 @@ class SquadTask:
         if not predictions:
             raise RunError("no question has an answer for each of its windows: there is nothing to score", "Let the run last longer.")
         return metrics.score_squad({name: truths for name, truths in self.dataset.truths.items() if name in predictions}, predictions)
+
+    def points(self, answers: Mapping[int, Answer]) -> NDArray[np.float64]:
+        """F1 of each question whose windows are all in `answers`, 0 to 100."""
+        predictions = self.predictions(answers)
+        truths = {name: truths for name, truths in self.dataset.truths.items() if name in predictions}
+        return 100.0 * np.array(metrics.squad_points(truths, predictions)[1], np.float64)
 
     def predictions(self, answers: Mapping[int, Answer]) -> dict[str, str]:
         """Answer text by question id, for the questions whose windows are all in `answers`."""

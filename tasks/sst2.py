@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import answers as checked
 from harness import metrics
@@ -127,6 +128,10 @@ class Sst2Task:
             raise RunError("no sentence has an answer: there is nothing to score", "Let the run last longer.")
         labels = [self.dataset.labels[sample] for sample in answers]
         return metrics.accuracy(labels, [self.decide(sample, answer) for sample, answer in answers.items()])
+
+    def points(self, answers: Mapping[int, Answer]) -> NDArray[np.float64]:
+        """100 for each sentence that was judged right, 0 for each other."""
+        return np.array([100.0 * (self.decide(sample, answer) == self.dataset.labels[sample]) for sample, answer in answers.items()])
 
     def decide(self, sample: int, answer: Answer) -> int:
         """0 (negative) or 1 (positive): the class of the higher logit, of output 0 if both are equal."""

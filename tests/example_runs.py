@@ -74,6 +74,7 @@ VALID = Run(
     traffic={
         "rates": {"completed_samples_per_second": 61.234, "scheduled_samples_per_second": 61.5, "target_samples_per_second": 61.2},
         "lateness_ns": {"n": 801, "p50": 900, "p99": 4100, "max": 90_000},
+        "latency_bound": {"percentile": 0.99, "ns": 130_000_000},
     },
     early_stopping={
         "percentile": 0.99,

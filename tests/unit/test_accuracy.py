@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from harness import accuracy
-from harness.core import Answer, Columns, Model, Output, Samples, Status
+from harness.core import Answer, Columns, Model, Output, Samples, Status, Task
 
 
 class Labels:
@@ -23,6 +25,9 @@ class Labels:
     def score(self, answers: Mapping[int, Answer]) -> dict[str, float]:
         right = [self.decide(i, answer) == i % 2 for i, answer in answers.items()]
         return {"accuracy": 100 * float(np.mean(right)), "examples": len(right)}
+
+    def points(self, answers: Mapping[int, Answer]) -> np.ndarray:
+        return np.array([100.0 * (self.decide(i, answer) == i % 2) for i, answer in answers.items()])
 
     def decide(self, sample: int, answer: Answer) -> int:
         return int(answer["logits"].argmax())
@@ -68,6 +73,9 @@ def test_target_is_a_share_of_the_reference() -> None:
         assert found.passed is passed
         assert found.samples == 300
         assert not found.limited
+        assert found.interval is not None
+        assert found.interval[0] < found.value < found.interval[1]
+        assert found.interval[1] - found.interval[0] == pytest.approx(2 * 1.96 * 1.79, rel=0.15)  # sqrt(89 * 11 / 300)
 
 
 def test_a_limited_pass_is_marked() -> None:
@@ -94,6 +102,21 @@ def test_other_answers_when_timed_are_a_reason() -> None:
     assert reason is not None
     assert reason.code == "agreement"
     assert 15 <= found["different"] <= 35
+
+
+def test_a_shipped_reference_is_used_for_its_model_and_data_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes with the program saves the reference pass; another model is computed."""
+    model = Model("m", tmp_path, "sequence-classification", "abc", 1, 1)
+    task: Task = Labels()  # type: ignore[assignment]
+    key = accuracy.reference_key(model, task, np.arange(300))
+    (tmp_path / "references.json").write_text(json.dumps({key: {"scores": {"accuracy": 77.0}, "made": "before"}}))
+    monkeypatch.setattr(accuracy, "SHIPPED", tmp_path / "references.json")
+
+    def score(sha256: str) -> float:
+        other = replace(model, sha256=sha256)
+        return accuracy.reference_for(other, task, np.arange(300), None, lambda: {"accuracy": 12.0}).scores["accuracy"]
+
+    assert (score("abc"), score("abd")) == (77.0, 12.0)
 
 
 def test_reference_is_computed_once_and_a_damaged_store_is_not_trusted(tmp_path: Path) -> None:

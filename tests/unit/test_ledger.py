@@ -182,3 +182,14 @@ def test_fifo_with_one_worker_is_lindleys_recursion(seed: int, rows: int, servic
         wait = max(0, wait + service - int(gaps[i])) if i else 0
         expected.append(wait)
     assert (columns.taken_ns - columns.due_ns).tolist() == expected
+
+
+def test_handed_out_rows_are_found_in_any_serving_order() -> None:
+    """Longest first hands out rows from all over the table; none of them lies behind what `handed_out` says."""
+    traffic = Traffic(np.zeros(6, np.int64), np.arange(6, dtype=np.int32), np.zeros(6, np.int64), Limits(0, 1))
+    ledger = Ledger(traffic, Policy("sorted", 2), FakeClock(), lengths=np.array([5, 6, 7, 8, 9, 10]))
+    ledger.join()
+    rows = ledger.take()
+    assert rows is not None
+    assert sorted(np.arange(6)[rows].tolist()) == [4, 5]
+    assert ledger.handed_out() == 6
