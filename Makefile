@@ -1,21 +1,23 @@
-# make bench   a server run on this machine: creates the environment, installs, prepares the default model, measures
-# make test    all tests
-# make check   ruff, mypy strict, import rules
-# make lock    write constraints.txt anew from the environment
+# make bench    a server run on this machine: creates the environment, installs the locked versions, prepares the default model, measures
+#               make bench ARGS="--scenario offline --task sst2" passes other flags
+# make test     all tests (make test TESTS="tests/unit -k ledger" for some)
+# make check    ruff, mypy strict, import rules
+# make format   what ruff can mend by itself
+# make lock     write constraints.txt anew: the newest versions, in a fresh environment
+# make clean    remove what builds and checks leave behind; the environment and results/ stay
 
-PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS ?= --scenario server
+TESTS ?=
+
+TORCH := 2.13.0
+# The first of these that is a Python Assay runs on; a name alone proves nothing (a version manager's stub may be all there is).
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3 python; do \
+	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$name && break; done)
 
 .PHONY: bench test check format lock clean
-
-# torch goes first and by its exact version: any other resolves to a build with several gigabytes of CUDA libraries.
-$(VENV)/.installed: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test]"
-	touch $@
 
 bench: $(VENV)/.installed
 	$(BIN)/python run_bench.py prepare
@@ -25,17 +27,36 @@ test: $(VENV)/.installed
 	$(BIN)/python -m pytest $(TESTS)
 
 check: $(VENV)/.installed
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/.installed
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
 
-lock: $(VENV)/.installed
-	$(BIN)/python -m pip freeze --exclude-editable --exclude assay | sed 's/ @ .*//; s/+cpu//' > constraints.txt
+# Written last, so that an installation that broke off is begun again.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { $(find-python); $(make-venv) $(VENV) || $(no-venv); }
+	$(PIP) install --constraint constraints.txt --editable ".[test]"
+	@touch $@
+
+lock:
+	@$(find-python)
+	set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(make-venv) "$$folder/venv" || $(no-venv); \
+	"$$folder/venv/bin/python" -m pip --quiet --disable-pip-version-check install torch==$(TORCH) --editable ".[test]"; \
+	{ sed '/^[^#]/,$$d' constraints.txt; \
+	  "$$folder/venv/bin/python" -m pip freeze --all --exclude-editable --exclude pip | sed 's/+cpu$$//'; } > "$$folder/constraints.txt"; \
+	cp "$$folder/constraints.txt" constraints.txt
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .benchmarks .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+make-venv = $(PYTHON) -m venv --clear
+find-python = test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 on the path" >&2; \
+	echo "cure: install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+no-venv = { echo "error: $(PYTHON) cannot make a virtual environment" >&2; \
+	echo "cure: install its venv module (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }

@@ -188,17 +188,27 @@ def load(flags: Mapping[str, Any], file: Path | None = None, *, origin: Callable
     Raises UsageError for an unknown key, a wrong value, or a scenario, task, backend or precision that does not exist, and
     MissingError for a file or data folder that is not there. Each names the option, or file and line.
     """
-    given: dict[str, Given] = {}
-    if file is not None:
-        from harness.config_file import read
-
-        given.update(read(file))
+    given = _from_file(file) if file is not None else {}
     given.update({name: Given(value, origin(name)) for name, value in flags.items()})
     if "data" not in given and os.environ.get(DATA_VARIABLE):
         given["data"] = Given(os.environ[DATA_VARIABLE], f"${DATA_VARIABLE}")
     config = build(given)
     _check_names(config, given)
     return config
+
+
+def _from_file(file: Path) -> dict[str, Given]:
+    from harness.config_file import read
+
+    given: dict[str, Given] = {}
+    for key, line, value in read(file):
+        name = key.replace("-", "_")
+        if name not in FIELDS:
+            raise unknown_key(key, f"{file}:{line}")
+        if name in given:
+            raise UsageError(f"{file}:{line}: {key} is given twice (first at {given[name].origin})", "keep one of the two")
+        given[name] = Given(value, f"{file}:{line}: {key}")
+    return given
 
 
 def build(given: Mapping[str, Given]) -> RunConfig:

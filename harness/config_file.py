@@ -8,21 +8,23 @@ from typing import Any
 
 import yaml
 
-from harness.config import FIELDS, Given, unknown_key
 from harness.errors import MissingError, UsageError
 
 RESOLVED = "resolved"
 """Key of a stored configuration that holds what the rules made of it: a result, not a setting."""
 
+Entry = tuple[str, int, Any]
+"""Key as written, line, value."""
 
-def read(file: Path) -> dict[str, Given]:
-    """Fields by name. Raises MissingError if the file cannot be read, UsageError (with line) if it is not a mapping of settings."""
+
+def read(file: Path) -> list[Entry]:
+    """Entries in the file's order. Raises MissingError if it cannot be read, UsageError (with line) if it is not a mapping of settings."""
     loader = yaml.SafeLoader(_text(file))
     try:
         node = loader.get_single_node()
         if node is None:
-            return {}
-        return _collect(file, loader, _settings_node(file, node))
+            return []
+        return list(_entries(loader, _settings_node(file, node)))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UsageError(f"{file}:{line}: not YAML: {error.problem}", "write one `key: value` per line") from None
@@ -52,22 +54,10 @@ def _settings_node(file: Path, node: yaml.Node) -> yaml.MappingNode:
     return stored
 
 
-def _collect(file: Path, loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[str, Given]:
-    given: dict[str, Given] = {}
-    for key, line, value in _entries(loader, node):
-        name = str(key).replace("-", "_")
-        if name not in FIELDS:
-            raise unknown_key(str(key), f"{file}:{line}")
-        if name in given:
-            raise UsageError(f"{file}:{line}: {key} is given twice (first at {given[name].origin})", "keep one of the two")
-        given[name] = Given(value, f"{file}:{line}: {key}")
-    return given
-
-
-def _entries(loader: yaml.SafeLoader, node: yaml.MappingNode) -> Iterator[tuple[Any, int, Any]]:
+def _entries(loader: yaml.SafeLoader, node: yaml.MappingNode) -> Iterator[Entry]:
     for key, value in node.value:
         yield (
-            loader.construct_object(key, deep=True),
+            str(loader.construct_object(key, deep=True)),
             key.start_mark.line + 1,
             loader.construct_object(value, deep=True),
         )

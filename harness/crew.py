@@ -170,6 +170,7 @@ class ProcessCrew:
     def __init__(self, specs: Sequence[WorkerSpec]) -> None:
         self.size = len(specs)
         self._lengths = specs[0].samples.lengths
+        self._pinned = all(spec.cores is not None for spec in specs)
         context = multiprocessing.get_context("spawn")
         self._pipes: list[connection.Connection] = []
         self._processes = []
@@ -212,7 +213,14 @@ class ProcessCrew:
 
     def ledger(self, traffic: Traffic, policy: Policy, feed: Feed | None, capacity: int) -> SharedLedger:
         return SharedLedger.create(
-            traffic, policy, MonotonicClock(), workers=self.size, capacity=capacity, lengths=self._lengths, feed=feed
+            traffic,
+            policy,
+            MonotonicClock(),
+            workers=self.size,
+            capacity=capacity,
+            lengths=self._lengths,
+            feed=feed,
+            spin=self._pinned,
         )
 
     def serve(self, ledger: Ledger, seed: int, tick: Callable[[], bool]) -> list[Report | Died | Hung]:

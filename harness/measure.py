@@ -190,7 +190,7 @@ class _Watcher:
                 Reason(
                     "backlog",
                     f"given up after {elapsed_ns / 1e9:.0f} s with queries unanswered",
-                    "the system cannot serve this rate: lower --target-qps",
+                    "the system cannot serve this much in time: lower --target-qps or --min-queries, or raise --max-duration",
                 )
             )
 

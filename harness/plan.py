@@ -9,9 +9,7 @@ from harness.blank import BlankTask
 from harness.config import FIELDS, RunConfig
 from harness.core import SECOND_NS, BackendOptions, Model, Scenario, Settings, Task
 from harness.errors import ExitCode, MissingError
-
-LEDGER_ROW_BYTES = 43
-"""Bytes of a ledger row: the sum of the columns in `harness.core.Columns`."""
+from harness.table import ROW_BYTES
 
 _UNKNOWN_BOUND_NS = 0
 
@@ -159,7 +157,7 @@ def _memory(config: RunConfig, played: Settings, found: _Found) -> str:
         samples = found.task.samples
         parts.append(f"samples {units.size(samples.input_ids.nbytes + samples.token_type_ids.nbytes + samples.offsets.nbytes)}")
     rows = _scheduled_rows(config, played, found)
-    parts.append(f"ledger {units.size(rows * LEDGER_ROW_BYTES)}" if rows is not None else f"ledger {LEDGER_ROW_BYTES} B a sample asked")
+    parts.append(f"ledger {units.size(rows * ROW_BYTES)}" if rows is not None else f"ledger {ROW_BYTES} B a sample asked")
     return ", ".join(parts) + ", and the runtime's own"
 
 

@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 _DISTRIBUTION = {"yaml": "pyyaml", "cv2": "opencv-python", "sklearn": "scikit-learn", "PIL": "pillow"}
 _BY_PATH: tuple[Kind, ...] = ("tasks", "backends")
+_IMPORTING = threading.RLock()  # workers that are threads load the same file at once; import_module has locks of its own
 
 
 def describe(kind: Kind) -> list[PluginInfo]:
@@ -156,16 +158,19 @@ def _import_file(info: PluginInfo) -> ModuleType:
     if info.file is None:
         raise MissingError(f"{info.name}: no file", "give the path of a .py file")
     module_name = f"assay_plugin_{info.file.stem}_{hashlib.sha256(str(info.file).encode()).hexdigest()[:8]}"
-    if module_name in sys.modules:
-        return sys.modules[module_name]
-    spec = importlib.util.spec_from_file_location(module_name, info.file)
+    with _IMPORTING:
+        return sys.modules.get(module_name) or _executed(module_name, info.file)
+
+
+def _executed(name: str, file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise MissingError(f"{info.file} cannot be imported", "give a .py file")
+        raise MissingError(f"{file} cannot be imported", "give a .py file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[module_name]
+        del sys.modules[name]
         raise
     return module

@@ -5,7 +5,6 @@ Everything that can be wrong is found before anything is measured; from then on 
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,8 +54,7 @@ def run(config: RunConfig, *, progress: Progress | None = None) -> Finished:
         bench = prepare(config, progress or Silent())
         result = _conduct(bench, folder.path.name, started)
     except BaseException:
-        with suppress(OSError):  # nothing was measured: leave no empty folder behind
-            folder.path.rmdir()
+        folder.discard()
         raise
     finally:
         if progress is not None:
@@ -149,8 +147,8 @@ def _refuse_too_large(settings: Settings) -> None:
 
 def _give_up_ns(bench: Bench, planned_s: float) -> int:
     """When to stop serving a backlog; 0: never. Traffic that waits for the system ends by itself."""
-    if bench.settings.max_duration_ns:
-        return 2 * bench.settings.max_duration_ns
+    if bench.settings.max_duration_ns:  # ends a schedule; what was asked by then has as long again to be answered
+        return bench.settings.max_duration_ns * (2 if bench.scenario.paced else 1)
     if not bench.scenario.paced or not RULES[bench.config.rules].gives_up:
         return 0
     return round((GIVE_UP_FACTOR * planned_s + GIVE_UP_EXTRA_S) * 1e9)

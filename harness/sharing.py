@@ -79,7 +79,7 @@ _HEADER_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """What a process needs to take part: picklable."""
+    """What a process needs to take part: picklable. `spin`: workers have cores of their own, so that waiting may burn them."""
 
     file: Path
     capacity: int
@@ -87,6 +87,7 @@ class Seat:
     closed: bool
     policy: Policy
     limits: Limits
+    spin: bool = True
 
 
 class SharedLedger(Ledger):
@@ -106,6 +107,7 @@ class SharedLedger(Ledger):
         table = Table.mapped(seat.file, seat.capacity, int(self._words[_ROWS]), _HEADER_BYTES)
         self._setup(table, seat.closed, seat.policy, clock, lengths, None)
         self.final = False
+        self._spin = seat.spin
 
     @classmethod
     def create(
@@ -118,11 +120,12 @@ class SharedLedger(Ledger):
         capacity: int,
         lengths: IntArray | None = None,
         feed: Feed | None = None,
+        spin: bool = True,
     ) -> SharedLedger:
         """A mapped table with room for `capacity` rows, holding those of `traffic`. Raises MissingError if there is no room for it."""
         capacity = max(capacity, len(traffic.sample))
         file = _backing_file(_HEADER_BYTES + (capacity + 1) * ROW_BYTES, len(traffic.sample) * ROW_BYTES)
-        ledger = cls(Seat(file, capacity, workers, traffic.due_ns is None, policy, traffic.limits), clock, lengths)
+        ledger = cls(Seat(file, capacity, workers, traffic.due_ns is None, policy, traffic.limits, spin), clock, lengths)
         ledger.feed = feed
         ledger.append(traffic)
         ledger.final = feed is None

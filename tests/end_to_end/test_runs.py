@@ -9,13 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from harness import session
+from harness import accuracy, session
+from harness.bench import prepare
 from harness.config import load
 from harness.core import Run
 from harness.errors import BackendError, ExitCode
+from harness.progress import Silent
 
 ROOT = Path(__file__).resolve().parents[2]
 DAMAGED = str(ROOT / "tests" / "faulty" / "damaged.py")
@@ -193,3 +196,13 @@ def test_a_backend_that_cannot_load_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="no device"):
         measure(tmp_path / "out", backend=str(engine), scenario="single-stream")
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("task", ["squad", "sst2"])
+def test_the_shipped_reference_belongs_to_the_embedded_model(default_model: Path, task: str) -> None:
+    """On the built-in sets the key of the shipped score is that of the model and data on this machine: no reference pass is needed."""
+    bench = prepare(load({"task": task, "progress": "none"}, origin=str), Silent())
+    assert bench.model is not None
+    key = accuracy.reference_key(bench.model, bench.task, np.arange(len(bench.task.samples), dtype=np.int64))
+    assert json.loads(accuracy.SHIPPED.read_text())[key]["data"] == "built-in sample set"

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,14 @@ def test_a_plugin_given_by_path_is_loaded_once(tmp_path: Path) -> None:
     module = plugins.load("backends", str(file))
     assert module.create(None) == 42
     assert plugins.load("backends", str(file)) is module
+
+
+def test_workers_that_are_threads_load_a_file_whole(tmp_path: Path) -> None:
+    """While one thread executes the file, another waits for it instead of taking the half-made module."""
+    file = put(tmp_path, "slow_engine.py", "import time\ntime.sleep(0.1)\ndef create(options):\n    return 42\n")
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: plugins.load("backends", str(file)).create(None), range(4)))
+    assert answers == [42] * 4
 
 
 @pytest.mark.parametrize(
