@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,28 @@ from harness.ledger import IDLE_NS, Feed, Ledger, Rows
 from harness.table import ROW_BYTES, Table
 
 
-class LockedLedger(Ledger):
+class _SeveralWorkers(Ledger):
+    """What threads and processes have in common: rows are handed out under a lock, and say who took them."""
+
+    def _locked(self) -> AbstractContextManager[object]:
+        raise NotImplementedError
+
+    def _ended(self) -> bool:
+        return self.stopped
+
+    def take(self, worker: int = 0) -> Rows | None:
+        while not self._ended():
+            with self._locked():
+                rows = self.step(self._now() - self.start)
+                if not isinstance(rows, int):
+                    if rows is not None and worker:
+                        self.table.worker[rows] = worker
+                    return rows
+            self.clock.wait_until(rows + self.start, self._spin)
+        return None
+
+
+class LockedLedger(_SeveralWorkers):
     """One table for several threads of this process."""
 
     def __init__(
@@ -43,6 +65,9 @@ class LockedLedger(Ledger):
         self._gate = threading.Barrier(workers, action=super().join)
         self._spin = False  # a spinning thread would hold the interpreter that the others need
 
+    def _locked(self) -> threading.Lock:
+        return self._lock
+
     def join(self) -> None:
         # A broken gate is a stopped run: take() then hands out nothing.
         with contextlib.suppress(threading.BrokenBarrierError):
@@ -51,17 +76,6 @@ class LockedLedger(Ledger):
     def stop(self) -> None:
         super().stop()
         self._gate.abort()
-
-    def take(self, worker: int = 0) -> Rows | None:
-        while not self.stopped:
-            with self._lock:
-                rows = self.step(self._now() - self.start)
-                if not isinstance(rows, int):
-                    if rows is not None and worker:
-                        self.table.worker[rows] = worker
-                    return rows
-            self.clock.wait_until(rows + self.start, self._spin)
-        return None
 
     def complete(self, rows: Rows) -> None:
         with self._lock:
@@ -90,7 +104,7 @@ class Seat:
     spin: bool = True
 
 
-class SharedLedger(Ledger):
+class SharedLedger(_SeveralWorkers):
     """One table for several processes.
 
     The lock is a POSIX record lock: the kernel gives it back when its holder is killed, so a dead worker never blocks the others. The
@@ -168,17 +182,6 @@ class SharedLedger(Ledger):
         while not self._word[_START] and not self._ended():
             time.sleep(IDLE_NS / 1e9)
         self.start = self._word[_START]
-
-    def take(self, worker: int = 0) -> Rows | None:
-        while not self._ended():
-            with self._locked():
-                rows = self.step(self._now() - self.start)
-                if not isinstance(rows, int):
-                    if rows is not None and worker:
-                        self.table.worker[rows] = worker
-                    return rows
-            self.clock.wait_until(rows + self.start, self._spin)
-        return None
 
     def complete(self, rows: Rows) -> None:
         if self.closed:
