@@ -34,6 +34,7 @@ class Bench:
     progress: Progress
     timings: dict[str, float | None] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    others_share: float | None = None
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

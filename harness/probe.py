@@ -26,6 +26,9 @@ SIMULATED_QUERIES = 3000
 
 BISECTIONS = 10
 
+OUTLIER = 2.0
+NOISE_CUT = 0.95
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceModel:
@@ -82,13 +85,28 @@ def probe(crew: Crew, samples: Samples, policy: Policy, budget_s: float, seed: i
 
 
 def fit(rows: IntArray, lengths: IntArray, times_ns: NDArray[np.float64]) -> ServiceModel:
-    """Fit a ServiceModel. rows, lengths: (probes,); times_ns: (workers, probes). Least squares of relative errors; a term that comes out
-    negative is dropped and the rest fitted again. Raises BackendError if no time was measured."""
+    """Fit a ServiceModel. rows, lengths: (probes,); times_ns: (workers, probes). Raises BackendError if no time was measured.
+
+    Times that a first fit finds more than twice as long as most are left out of a second one: something else ran just then. The noise
+    is cut at its 95th percentile, since one slow call among the few of a probe would otherwise decide every simulated p99.
+    """
     if times_ns.size == 0:
         raise BackendError("the probe measured nothing", "give the rate with --target-qps")
     workers, tokens = len(times_ns), rows * lengths
     terms = np.tile(np.stack([np.ones(len(rows)), tokens, tokens * lengths], axis=1).astype(np.float64), (workers, 1))
     times = np.maximum(times_ns.reshape(-1), 1.0)
+    ratios = times / np.maximum(terms @ _least_squares(terms, times), 1.0)
+    usual = ratios <= OUTLIER * np.median(ratios)
+    weights = _least_squares(terms[usual], times[usual])
+    ratios = times / np.maximum(terms @ weights, 1.0)
+    noise = np.minimum(ratios, np.quantile(ratios, NOISE_CUT))
+    base, per_token, per_square = weights.tolist()
+    return ServiceModel(base, per_token, per_square, tuple(noise.tolist()), probes=len(times))
+
+
+def _least_squares(terms: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights of the terms (probes, 3), none negative, with the least relative errors: a term that comes out negative is dropped and the
+    rest fitted again."""
     kept = [0, 1, 2]
     weights = np.zeros(3)
     while kept:
@@ -97,10 +115,7 @@ def fit(rows: IntArray, lengths: IntArray, times_ns: NDArray[np.float64]) -> Ser
             weights[kept] = solution
             break
         del kept[int(np.argmin(solution))]
-    modelled = np.maximum(terms @ weights, 1.0)
-    noise = tuple(float(ratio) for ratio in times / modelled)
-    base, per_token, per_square = weights.tolist()
-    return ServiceModel(base, per_token, per_square, noise, probes=len(times))
+    return weights
 
 
 def highest_rate(

@@ -80,7 +80,7 @@ def _record(bench: Bench, origin: Origin, **found: Any) -> Run:
         config=config.model_dump(mode="json") | {"resolved": _resolved(bench)},
         backend=origin.backend,
         model=None if model is None else {"name": model.name, "sha256": model.sha256, "parameters": model.parameters, "bytes": model.bytes},
-        conditions={**origin.conditions, "data": _data(bench.task)},
+        conditions={**origin.conditions, "data": _data(bench.task), "others_cpu_share": bench.others_share},
         telemetry={},
         timings=bench.timings,
         files={"ledger": store.QUERIES_FILE, "report": "report.md"} if found["latency_ns"] else {"report": "report.md"},

@@ -20,6 +20,7 @@ from harness.core import MS_NS, Columns, Run, Settings
 from harness.crew import Crew, form
 from harness.errors import RunError, UsageError
 from harness.gate import check_answers
+from harness.interference import WORTH_SAYING, cpu_time, others_share
 from harness.measure import Measured, Watch, measure
 from harness.progress import Progress, Silent
 from harness.record import Origin, as_run, failed_run
@@ -126,7 +127,8 @@ def _rate_below(bench: Bench, highest: float | None, model: probe.ServiceModel) 
     bench.warnings.append(
         f"by the probe no rate meets {bound:g} ms here; asked for a low one: raise --latency-bound or use a faster backend"
     )
-    return 0.2e9 / max(model.time_ns(1, median), 1.0)
+    shortest = bench.settings.min_queries / (bench.settings.min_duration_ns / 1e9)  # slower would only make the run longer
+    return max(0.2e9 / max(model.time_ns(1, median), 1.0), shortest)
 
 
 def _rounded(rate: float) -> float:
@@ -171,5 +173,13 @@ def _measure(bench: Bench, crew: Crew) -> Measured:
         give_up_ns=_give_up_ns(bench, planned_s),
         rows=len(traffic.sample) if at_once else 0,
     )
+    before = cpu_time()
     with bench.phase("run"):
-        return measure(crew, bench.scenario, settings, traffic, bench.policy, watch, ANSWER_SEED)
+        measured = measure(crew, bench.scenario, settings, traffic, bench.policy, watch, ANSWER_SEED)
+    bench.others_share = others_share(before, cpu_time())
+    if bench.others_share is not None and bench.others_share > WORTH_SAYING:
+        bench.warnings.append(
+            f"other processes used {bench.others_share:.0%} of this machine's cores during the run; latency suffers far more than in "
+            "proportion: run it again when the machine is quiet"
+        )
+    return measured

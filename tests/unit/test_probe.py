@@ -78,3 +78,14 @@ def test_probe_batches_are_of_real_samples_and_start_small() -> None:
     assert {len(batch) for batch in batches} == {1, 2, 4, 8, 12}
     assert all(len(batch) == 1 for batch in batches[:28])
     assert all(0 <= batch.min() <= batch.max() < 20 for batch in batches)
+
+
+def test_a_disturbed_probe_still_finds_the_usual_times() -> None:
+    """One call in twenty-five takes ten times as long: the model is that of the others, and the noise holds no such call."""
+    rows = np.tile([1, 1, 2, 4, 8], 20)
+    lengths = np.tile([64, 384, 128, 128, 128], 20)
+    times = 1e6 + 50_000.0 * rows * lengths
+    times[::25] *= 10
+    model = probe.fit(rows, lengths, times[None, :])
+    assert model.time_ns(1, 128) == pytest.approx(1e6 + 50_000 * 128, rel=0.02)
+    assert max(model.noise) < 1.1
