@@ -119,8 +119,8 @@ def _rate_below(bench: Bench, highest: float | None, model: probe.ServiceModel) 
             bench.warnings.append(f"the backend is faster than the harness can ask: asked for {SHARE:.0%} of the harness's own ceiling")
             return ceiling
         bench.warnings.append(
-            f"rate found by a probe: {model.probes} timed batches, replayed in simulated time, meet {bound:g} ms up to about "
-            f"{_rounded(highest):g} queries/s; asked for {probe.SPARE:.0%} of that"
+            f"rate found by a probe: {model.probes} timed batches, replayed in simulated time, meet {bound:g} ms with 20 % to spare up "
+            f"to about {_rounded(highest):g} queries/s; asked for {probe.SPARE:.0%} of that"
         )
         return highest * probe.SPARE
     median = int(np.median(bench.task.samples.lengths))

@@ -90,11 +90,16 @@ class Worker:
                 f"{self.spec.backend} failed in warm-up: {type(error).__name__}: {error}", "run with --debug for the traceback"
             ) from error
 
-    def time_batches(self, batches: Sequence[IntArray], budget_s: float) -> list[int]:
-        """Nanoseconds of collate and predict for each batch, one after another; fewer than asked if `budget_s` seconds are over."""
+    def time_batches(self, batches: Sequence[IntArray], budget_s: float, pause_s: float = 0.0) -> list[int]:
+        """Nanoseconds of collate and predict for each batch; fewer than asked if `budget_s` seconds are over.
+
+        Before a single sample the worker rests for `pause_s`: so it will meet single samples in a run, with cores and caches gone cold.
+        """
         deadline = time.monotonic() + budget_s
         times: list[int] = []
         for indices in batches:
+            if len(indices) == 1:
+                time.sleep(pause_s)
             start = time.monotonic_ns()
             self._try_out(indices)
             times.append(time.monotonic_ns() - start)
