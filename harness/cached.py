@@ -24,6 +24,8 @@ LOCK_WAIT_S = 1800.0
 _DISK_ERRORS = {
     errno.ENOSPC: "no space left",
     errno.EDQUOT: "disk quota used up",
+    errno.ENOENT: "the folder cannot be made",
+    errno.ENOTDIR: "a file is in the way",
     errno.EACCES: "not allowed to write",
     errno.EPERM: "not allowed to write",
     errno.EROFS: "read-only",

@@ -44,7 +44,9 @@ def _name(value: object) -> object:
 
 
 def _folder(value: object) -> object:
-    return Path(value).expanduser() if isinstance(value, str) and value.strip() else value
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("is empty")
+    return Path(value).expanduser() if isinstance(value, str) else value
 
 
 Seconds = Annotated[float, _number(parse_seconds)]
@@ -109,7 +111,7 @@ class RunConfig(BaseModel):
     percentile: Number | None = _setting(
         None, GROUPS[1], "percentile that is judged, as a share (default: the scenario's)", "a share such as 0.9 or 0.99", gt=0, lt=1
     )
-    samples_per_query: Whole = _setting(8, GROUPS[1], "samples in one multi-stream query", _WHOLE_FORM, ge=1)
+    samples_per_query: Whole = _setting(8, GROUPS[1], "samples in one multi-stream query", _WHOLE_FORM, ge=1, le=65_536)
     performance_samples: Whole | None = _setting(
         None, GROUPS[1], "size of the set that samples are drawn from (default: all; mlperf: 10,833)", _WHOLE_FORM, ge=1
     )
@@ -122,9 +124,11 @@ class RunConfig(BaseModel):
         GROUPS[2],
         "sorted: similar lengths together; fifo: arrival order; fixed: padded to the task's maximum, as MLPerf's reference",
     )
-    max_batch: Whole = _setting(32, GROUPS[2], "most samples in one call of the backend", _WHOLE_FORM, ge=1)
-    batch_wait: Milliseconds = _setting(0.0, GROUPS[2], "wait this long for a fuller batch, ms", _MS_FORM + "; 0 for none", ge=0)
-    workers: Whole = _setting(1, GROUPS[2], "workers, each with its own model", _WHOLE_FORM, ge=1)
+    max_batch: Whole = _setting(32, GROUPS[2], "most samples in one call of the backend", _WHOLE_FORM, ge=1, le=1_048_576)
+    batch_wait: Milliseconds = _setting(
+        0.0, GROUPS[2], "wait this long for a fuller batch, ms", _MS_FORM + "; 0 for none", ge=0, le=3_600_000
+    )
+    workers: Whole = _setting(1, GROUPS[2], "workers, each with its own model", _WHOLE_FORM, ge=1, le=256)
     worker_mode: Literal["process", "thread"] = _setting("process", GROUPS[2], "what several workers are; one worker runs in this process")
     threads: Whole | None = _setting(None, GROUPS[2], "CPU threads over all workers (default: all cores)", _WHOLE_FORM, ge=1)
     device: str = _setting("auto", GROUPS[2], "auto, cpu, cuda, cuda:1 ...", "auto, cpu, cuda or cuda:1", pattern=r"^[a-z]+(:\d+)?$")

@@ -11,6 +11,7 @@ import os
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
@@ -228,6 +229,8 @@ class ProcessCrew:
 
         def look_after() -> bool:
             ledger.refill(REFILL_AHEAD)
+            if ledger.started():
+                ledger.unlink()  # everybody has it open: whatever happens to us now, no file is left behind
             if any(process.exitcode is not None for process in self._processes):
                 ledger.stop()  # the run is INVALID already, and those who wait for the dead one at the start would wait for ever
             return tick()
@@ -271,6 +274,12 @@ def _raise_first(results: list[Any]) -> list[Any]:
 def _as_reports(results: list[Any]) -> list[Report | Died | Hung]:
     """A worker whose loop itself raised has died, as far as the run is concerned."""
     return [Died(i, f"stopped by {type(r).__name__}: {r}") if isinstance(r, Exception) else r for i, r in enumerate(results)]
+
+
+def patience(seconds: float) -> Callable[[], bool]:
+    """A tick that stops waiting after `seconds`."""
+    deadline = time.monotonic() + seconds
+    return lambda: time.monotonic() < deadline
 
 
 def form(specs: Sequence[WorkerSpec], processes: bool) -> Crew:

@@ -54,16 +54,17 @@ class Interrupts:
 
 @contextlib.contextmanager
 def noted_interrupts() -> Iterator[Interrupts]:
-    """Inside, one Ctrl-C is noted instead of raised."""
+    """Inside, one Ctrl-C or SIGTERM (time limits, service managers) is noted instead of ending the process."""
     interrupts = Interrupts()
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return
-    before = signal.signal(signal.SIGINT, interrupts.note)
+    before = {number: signal.signal(number, interrupts.note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interrupts
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +138,18 @@ class _Watcher:
         asked = self._asked()
         done = int(np.count_nonzero(ledger.table.done[:asked] >= 0))
         outstanding = int(np.count_nonzero(ledger.table.taken[:asked] >= 0)) - done
-        if done != self._done or not outstanding:
+        if done != self._done or (not outstanding and self._waits_for_traffic()):
             self._done, self._moved = done, now
         elapsed_ns = ledger.clock.now() - ledger.start
         self._draw(asked, done, elapsed_ns)
         self._stop_if_failing(now, asked)
         self._stop_if_hopeless(elapsed_ns)
         return self._still_moving(now)
+
+    def _waits_for_traffic(self) -> bool:
+        """The next row is not due yet: nobody has anything to do."""
+        ledger = self.ledger
+        return not ledger.closed and ledger.head < ledger.rows and ledger.table.due[ledger.head] > ledger.clock.now() - ledger.start
 
     def _asked(self) -> int:
         """Rows to look at: with `sorted` in Server some behind the first one not handed out may have been."""

@@ -6,6 +6,7 @@ the highest Server rate that meets the bound, and the rate Offline can expect.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,18 +20,23 @@ from harness.stats import percentile
 from harness.testing import ServiceTime, simulate
 
 SPARE = 0.8
-"""Simulated runs must meet this share of the bound, and this share of the highest such rate is asked for: 20 % to spare on both, for
-what a probe of a few seconds cannot see. Near the limit latency grows much faster than the rate."""
+"""Share of the highest rate that is asked for: 20 % to spare for what a probe of a few seconds cannot see."""
+
+BOUND_SHARE = 0.9
+"""Share of the latency bound that simulated runs must meet: near the limit latency grows much faster than the rate."""
 
 PAUSE_S = 0.02
 
 SIMULATED_QUERIES = 3000
-"""Length of each simulated run: p99 then rests on 30 queries over it."""
+"""Least length of a simulated run: p99 then rests on 30 queries over it."""
+
+SIMULATED_BOUNDS, MOST_SIMULATED = 50, 200_000
+"""A simulated run lasts this many times the latency bound, so that a queue that grows has time to show; at most that many queries."""
 
 BISECTIONS = 10
 
 OUTLIER = 2.0
-NOISE_CUT = 0.95
+NOISE_CUT = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +82,10 @@ def probe_batches(samples: Samples, policy: Policy, seed: int) -> list[Int64]:
     return batches
 
 
-def probe(crew: Crew, samples: Samples, policy: Policy, budget_s: float, seed: int) -> ServiceModel:
+def probe(crew: Crew, samples: Samples, policy: Policy, budget_s: float, seed: int, tick: Callable[[], bool] | None = None) -> ServiceModel:
     """Time batches on all workers at once, so that they disturb each other as they will in the run."""
     batches = probe_batches(samples, policy, seed)
-    times = crew.call("time_batches", batches, budget_s, PAUSE_S)
+    times = crew.call("time_batches", batches, budget_s, PAUSE_S, tick=tick)
     count = min(len(each) for each in times)
     lengths = samples.lengths
     rows = np.array([len(batch) for batch in batches[:count]])
@@ -91,7 +97,7 @@ def fit(rows: IntArray, lengths: IntArray, times_ns: NDArray[np.float64]) -> Ser
     """Fit a ServiceModel. rows, lengths: (probes,); times_ns: (workers, probes). Raises BackendError if no time was measured.
 
     Times that a first fit finds more than twice as long as most are left out of a second one: something else ran just then. The noise
-    is cut at its 95th percentile, since one slow call among the few of a probe would otherwise decide every simulated p99.
+    is cut at its 90th percentile, since one slow call among the few of a probe would otherwise decide every simulated p99.
     """
     if times_ns.size == 0:
         raise BackendError("the probe measured nothing", "give the rate with --target-qps")
@@ -124,12 +130,12 @@ def _least_squares(terms: NDArray[np.float64], times: NDArray[np.float64]) -> ND
 def highest_rate(
     scenario: Scenario, settings: Settings, model: ServiceModel, samples: Samples, policy: Policy, workers: int, seed: int
 ) -> float | None:
-    """Highest rate (queries/s) at which simulated runs meet the latency bound with `SPARE`; None if not even lone queries do."""
+    """Highest rate (queries/s) at which simulated runs meet the latency bound with a tenth to spare; None if not even lone queries do."""
     service = model.sampler(samples.lengths, policy, samples.max_length, seed)
 
     def meets(rate: float) -> bool:
         columns = _simulated(scenario, replace(settings, target_qps=rate), service, samples, policy, workers)
-        return bool(percentile(np.sort(columns.latency_ns), settings.percentile) <= SPARE * settings.latency_bound_ns)
+        return bool(percentile(np.sort(columns.latency_ns), settings.percentile) <= BOUND_SHARE * settings.latency_bound_ns)
 
     low, high = _bracket(model, samples, policy, workers)
     if not meets(low):
@@ -149,7 +155,9 @@ def _bracket(model: ServiceModel, samples: Samples, policy: Policy, workers: int
 
 
 def _simulated(scenario: Scenario, settings: Settings, service: ServiceTime, samples: Samples, policy: Policy, workers: int) -> Columns:
-    brief = replace(settings, min_duration_ns=0, min_queries=SIMULATED_QUERIES, max_duration_ns=0, max_queries=0)
+    several_bounds = int(settings.target_qps * settings.latency_bound_ns / 1e9 * SIMULATED_BOUNDS)
+    queries = min(max(SIMULATED_QUERIES, several_bounds), MOST_SIMULATED)
+    brief = replace(settings, min_duration_ns=0, min_queries=queries, max_duration_ns=0, max_queries=0)
     traffic = scenario.traffic(brief, len(samples))
     return simulate(traffic, policy, service, workers=workers, lengths=samples.lengths)
 

@@ -132,7 +132,7 @@ def _to_score(config: RunConfig, scenario: Scenario, performance: int, sample_co
 
 def _latency_bound_ns(config: RunConfig, rules: Rules, task_bound_ns: int) -> int:
     bound_ms = rules.fixed.get("latency_bound", config.latency_bound)
-    return task_bound_ns if bound_ms is None else round(bound_ms * MS_NS)
+    return task_bound_ns if bound_ms is None else max(1, round(bound_ms * MS_NS))  # 0 would be no bound
 
 
 def _refuse_contradictions(config: RunConfig, rules: Rules, scenario: Scenario, floor: int) -> None:

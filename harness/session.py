@@ -17,7 +17,7 @@ from harness.bench import ANSWER_SEED, Bench, prepare, specs
 from harness.ceiling import SHARE, measure_ceiling
 from harness.config import RunConfig
 from harness.core import MS_NS, Columns, Run, Settings
-from harness.crew import Crew, form
+from harness.crew import Crew, form, patience
 from harness.errors import RunError, UsageError
 from harness.gate import check_answers
 from harness.interference import WORTH_SAYING, cpu_time, others_share
@@ -33,6 +33,9 @@ REPORTS = ("markdown",)
 
 PROBE_S = 4.0
 """Most time for a probe of service times."""
+
+LOAD_PATIENCE = 10
+"""Loading may take this many times as long as a call may hang: large models come from slow disks."""
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -72,7 +75,7 @@ def _conduct(bench: Bench, run_id: str, started: datetime) -> tuple[Run, Columns
     crew = form(specs(bench, config.backend, config.workers), processes=config.workers > 1 and config.worker_mode == "process")
     try:
         with bench.phase("load"):
-            origin = Origin(run_id, started, context, crew.call("load")[0])
+            origin = Origin(run_id, started, context, crew.call("load", tick=patience(LOAD_PATIENCE * config.hang_timeout))[0])
         try:
             _warm(bench, crew)
             _settle_rate(bench, crew)
@@ -89,7 +92,7 @@ def _warm(bench: Bench, crew: Crew) -> None:
     with bench.phase("warm-up"):
         largest = largest_batch(bench.scenario, bench.settings, bench.policy, len(bench.task.samples))
         batches = warm_up_batches(bench.task.samples, bench.policy, largest)
-        warmed = min(crew.call("warm", batches, bench.config.warmup))
+        warmed = min(crew.call("warm", batches, bench.config.warmup, tick=patience(bench.config.warmup + bench.config.hang_timeout)))
         if warmed < len(batches):
             bench.warnings.append(
                 f"warm-up ran {warmed} of {len(batches)} shapes in {bench.config.warmup:g} s; --warmup gives it more time"
@@ -102,12 +105,13 @@ def _settle_rate(bench: Bench, crew: Crew) -> None:
         return
     samples, settings, policy = bench.task.samples, bench.settings, bench.policy
     with bench.phase("probe"):
-        model = probe.probe(crew, samples, policy, PROBE_S, ANSWER_SEED)
+        model = probe.probe(crew, samples, policy, PROBE_S, ANSWER_SEED, patience(PROBE_S + bench.config.hang_timeout))
         if bench.scenario.paced:
             highest = probe.highest_rate(bench.scenario, settings, model, samples, policy, crew.size, ANSWER_SEED)
             rate = _rate_below(bench, highest, model)
         else:
             rate = probe.offline_rate(bench.scenario, settings, model, samples, policy, crew.size)
+            rate = min(rate, measure_ceiling().queries_per_second)  # an expectation only: the run goes on if it was too low
     bench.settings = replace(settings, target_qps=_rounded(rate))
 
 
@@ -119,7 +123,7 @@ def _rate_below(bench: Bench, highest: float | None, model: probe.ServiceModel) 
             bench.warnings.append(f"the backend is faster than the harness can ask: asked for {SHARE:.0%} of the harness's own ceiling")
             return ceiling
         bench.warnings.append(
-            f"rate found by a probe: {model.probes} timed batches, replayed in simulated time, meet {bound:g} ms with 20 % to spare up "
+            f"rate found by a probe: {model.probes} timed batches, replayed in simulated time, meet {bound:g} ms with a tenth to spare up "
             f"to about {_rounded(highest):g} queries/s; asked for {probe.SPARE:.0%} of that"
         )
         return highest * probe.SPARE
@@ -149,6 +153,8 @@ def _refuse_too_large(settings: Settings) -> None:
 
 def _give_up_ns(bench: Bench, planned_s: float) -> int:
     """When to stop serving a backlog; 0: never. Traffic that waits for the system ends by itself."""
+    if bench.scenario.closed_loop:
+        return 0
     if bench.settings.max_duration_ns:  # ends a schedule; what was asked by then has as long again to be answered
         return bench.settings.max_duration_ns * (2 if bench.scenario.paced else 1)
     if not bench.scenario.paced or not RULES[bench.config.rules].gives_up:

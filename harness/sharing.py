@@ -151,8 +151,9 @@ class SharedLedger(_SeveralWorkers):
         return self._seat
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        fcntl.lockf(self._handle, fcntl.LOCK_EX)
+    def _locked(self, wait: bool = True) -> Iterator[None]:
+        """`wait` False: raises BlockingIOError if another holds the lock. A worker stopped by a debugger may hold it for ever."""
+        fcntl.lockf(self._handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         try:
             self._load()
             yield
@@ -208,7 +209,7 @@ class SharedLedger(_SeveralWorkers):
         """Keep at least `ahead` rows in stock while the run needs more. Call it often, from the process that made the ledger only."""
         if self.final or self.feed is None or not self.started():
             return
-        with self._locked():
+        with contextlib.suppress(BlockingIOError), self._locked(wait=False):
             if self.rows - self.head >= (ahead if self.closed else 1):
                 return
             more = None if self.closed and self._may_end() else self.feed(self.columns(self._now() - self.start))
@@ -226,7 +227,7 @@ class SharedLedger(_SeveralWorkers):
     def sync(self) -> None:
         """See what the workers have done."""
         self.started()
-        with self._locked():
+        with contextlib.suppress(BlockingIOError), self._locked(wait=False):
             pass
 
     def close(self) -> None:
@@ -236,6 +237,9 @@ class SharedLedger(_SeveralWorkers):
     def remove(self) -> None:
         """Leave the table and take its file away; mappings stay until their processes end."""
         self.close()
+        self.unlink()
+
+    def unlink(self) -> None:
         self._seat.file.unlink(missing_ok=True)
 
 

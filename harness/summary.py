@@ -32,9 +32,10 @@ def counts(columns: Columns) -> dict[str, int]:
 
 
 def throughput(columns: Columns, samples: Samples, policy: Policy) -> dict[str, float | None]:
-    """Rates over the time to the last answer, real tokens only; `padding_share`: padding tokens over all tokens computed."""
+    """Rates over the time to the last answer (to the end, where a row was not served), real tokens only; `padding_share`:
+    padding tokens over all tokens computed."""
     served = columns.served
-    seconds = float(columns.done_ns[served].max(initial=0)) / 1e9
+    seconds = float(columns.done_ns.max(initial=0) if served.all() else columns.end_ns) / 1e9
     if seconds <= 0:
         return dict.fromkeys(("samples_per_second", "queries_per_second", "tokens_per_second", "padding_share"))
     tokens = int(samples.lengths[columns.sample[served]].sum())

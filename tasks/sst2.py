@@ -26,8 +26,8 @@ HEAD = "sequence-classification"
 DEFAULT_MODEL = "minilm-sst2"
 
 MAX_LENGTH = 128
-LATENCY_BOUND_NS = 50 * MS_NS
-"""Server bound. MLPerf has none for this task; a sentence has about a seventh of the tokens of a SQuAD window, whose bound is 130 ms."""
+LATENCY_BOUND_NS = 100 * MS_NS
+"""Server bound: LoadGen's default (server_target_latency_ns), since MLPerf has none for this task."""
 
 BUILT_IN = Path(__file__).parent / "samples" / "sst2.tsv"
 FILES = ("dev.tsv", "SST-2/dev.tsv", "glue/SST-2/dev.tsv")

@@ -46,14 +46,14 @@ def test_fit_of_nothing_is_an_error() -> None:
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_highest_rate_of_a_fixed_service_time_grows_with_the_workers(workers: int) -> None:
-    """10 ms a call, one row a call, bound 100 ms, of which 80 are used: p99 of the wait in M/D/1 is seven service times at a load of about 0.71; four
-    workers that share one queue may be loaded higher."""
+    """10 ms a call, one row a call, bound 100 ms, of which 90 are used: p99 of the wait in M/D/1 is eight service times at a load of about
+    0.74; four workers that share one queue may be loaded higher."""
     model = probe.ServiceModel(10.0 * MS_NS, 0.0, 0.0, (1.0,), 1)
     settings = Settings(latency_bound_ns=100 * MS_NS, percentile=0.99)
     scenario = plugins.load("scenarios", "server").create()
     rate = probe.highest_rate(scenario, settings, model, samples(), Policy("fifo", 1), workers, seed=0)
     assert rate is not None
-    assert (66 if workers == 1 else 84) * workers < rate < (76 if workers == 1 else 96) * workers
+    assert (68 if workers == 1 else 85) * workers < rate < (79 if workers == 1 else 97) * workers
 
 
 def test_no_rate_meets_a_bound_below_the_service_time() -> None:
