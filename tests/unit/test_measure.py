@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from harness import plugins
 from harness.batching import Policy
 from harness.core import BackendOptions, Limits, Output, Samples, Settings, Status, Traffic
-from harness.crew import ProcessCrew, ThreadCrew
+from harness.crew import ProcessCrew, ThreadCrew, patience
 from harness.errors import BackendError
 from harness.measure import Measured, Watch, measure
 from harness.progress import Silent
@@ -185,3 +186,29 @@ def test_a_backend_that_cannot_load_says_why(backend_file: str) -> None:
 def test_plugins_find_the_file(backend_file: str) -> None:
     """A backend is also a path to a Python file, with its precision after a colon."""
     assert plugins.find_backend(f"{backend_file}:nan")[1] == "nan"
+
+
+def test_a_stopped_worker_process_does_not_keep_the_run_alive(backend_file: str) -> None:
+    """SIGSTOP of a worker that holds nothing: all rows are served by the other one, and the run is given up as hung."""
+    crew = ProcessCrew([spec(backend_file, "good", i) for i in range(2)])
+    crew.call("load")
+    steady = Traffic(np.arange(150), np.zeros(150, np.int32), np.arange(150) * 10_000_000, Limits(0, 1))
+    stop = threading.Timer(0.7, os.kill, [crew._processes[1].pid, signal.SIGSTOP])
+    stop.start()
+    try:
+        measured = measure(crew, None, Settings(), steady, Policy("fifo", 4), watch(hang_timeout_s=1.5), seed=0)
+    finally:
+        stop.join()
+        os.kill(crew._processes[1].pid or 0, signal.SIGCONT)
+        crew.close()
+    assert "hung" in [reason.code for reason in measured.reasons]
+    assert np.count_nonzero(measured.columns.status == Status.DONE) >= 146
+
+
+def test_a_call_that_hangs_before_the_run_is_given_up(backend_file: str) -> None:
+    """Load, warm-up and probe have their patience, too."""
+    crew = ThreadCrew([spec(backend_file, "hang")])
+    crew.call("load")
+    with pytest.raises(BackendError, match="worker 0 did not answer in time"):
+        crew.call("warm", [np.array([59])], 1.0, tick=patience(0.6))
+    crew.close()
