@@ -57,7 +57,7 @@ def make(config: RunConfig) -> Plan:
         ("runs", f"{config.scenario} · {config.task} · {config.backend} · rules {config.rules}"),
         ("model", _model(config, found)),
         ("data", _data(found)),
-        ("measures", _measures(played)),
+        ("measures", _measures(played, found.scenario)),
         ("queries", _queries(config, played, found)),
         ("judged by", _judged(played, found.scenario)),
         ("seeds", f"qsl {played.seeds.qsl}, samples {played.seeds.sample_index}, schedule {played.seeds.schedule}"),
@@ -114,9 +114,10 @@ def _data(found: _Found) -> str:
     return f"{found.task.data_name}: {units.plural(len(found.task.samples), 'sample')}{comparable}"
 
 
-def _measures(played: Settings) -> str:
+def _measures(played: Settings, scenario: Scenario) -> str:
+    counted = "query" if scenario.closed_loop or scenario.paced else "sample"
     longest = f", at most {units.seconds(played.max_duration_ns / SECOND_NS)}" if played.max_duration_ns else ""
-    return f"at least {units.seconds(played.min_duration_ns / SECOND_NS)} and {units.plural(played.min_queries, 'query')}{longest}"
+    return f"at least {units.seconds(played.min_duration_ns / SECOND_NS)} and {units.plural(played.min_queries, counted)}{longest}"
 
 
 def _queries(config: RunConfig, played: Settings, found: _Found) -> str:
@@ -136,7 +137,9 @@ def _scheduled_rows(config: RunConfig, played: Settings, found: _Found) -> int |
 
 
 def _judged(played: Settings, scenario: Scenario) -> str:
-    bound = f" within {units.time_ns(played.latency_bound_ns)}" if played.latency_bound_ns and not scenario.closed_loop else ""
+    if not scenario.closed_loop and not scenario.paced:
+        return "samples a second; no latency is judged"
+    bound = f" within {units.time_ns(played.latency_bound_ns)}" if played.latency_bound_ns and scenario.paced else ""
     stopping = "early stopping required" if played.require_early_stopping else "early stopping reported, not required"
     return f"p{100 * played.percentile:g}{bound}, {stopping}"
 
