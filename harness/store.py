@@ -192,7 +192,19 @@ def _as_run(file: Path, stored: Any) -> Run:
     names = {each.name for each in dataclasses.fields(Run)}
     if difference := sorted(names ^ stored.keys()):
         raise DataError(f"{file} does not have the keys of a run: {', '.join(difference)}", "run it again, or name another folder")
-    return Run(**stored)
+    return _checked(file, stored)
+
+
+def _checked(file: Path, stored: dict[str, Any]) -> Run:
+    """The run, if its values are of the types that `Run` declares. Raises DataError."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(Run).validate_python(stored)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataError(f"{file}: {where} is {first['input']!r}: {first['msg']}", "run it again, or name another folder") from None
 
 
 def _table(columns: Columns) -> pa.Table:

@@ -191,3 +191,21 @@ def test_the_newest_finished_run_is_found(tmp_path: Path) -> None:
     assert store.latest(tmp_path).name == "20260102T000000Z-b"
     with pytest.raises(MissingError, match="no finished run"):
         store.latest(tmp_path / "20260103T000000Z-c")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("verdict", "yes", "verdict is 'yes'"),
+        ("latency_ns", {"p50": "x"}, "latency_ns.p50.* is 'x'"),
+        ("exit_code", None, "exit_code is None"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_told(tmp_path: Path, key: str, value: object, message: str) -> None:
+    """run.json may have been edited: the error names the key and what is there."""
+    folder = store.open_folder(tmp_path, "r1")
+    folder.write_run(RUN)
+    stored = json.loads((folder.path / "run.json").read_text()) | {key: value}
+    (folder.path / "run.json").write_text(json.dumps(stored))
+    with pytest.raises(DataError, match=message):
+        store.read_run(folder.path)
