@@ -30,6 +30,8 @@ DEBUG_VARIABLE = "ASSAY_DEBUG"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code; errors go to stderr as `error:` and `cure:`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - Python has None where the caller closed a stream
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a screen that cannot show "µ" still shows the rest

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 
 from harness.flags import Parser, add_config_file, add_settings, settings
 
@@ -39,6 +41,14 @@ def execute(arguments: argparse.Namespace) -> int:
         raise
     finally:
         progress.close()
-    print(card.render(finished.run, finished.columns), end="")
-    print(f"results in {finished.folder}")
+    _show(f"{card.render(finished.run, finished.columns)}results in {finished.folder}")
     return int(finished.run.exit_code)
+
+
+def _show(text: str) -> None:
+    """Print the result. It is stored already: a screen that has gone or is full changes neither it nor the exit code."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter still flushes what could not be written
+        print(f"the result could not be shown ({error.strerror}); it is stored", file=sys.stderr)

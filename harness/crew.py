@@ -25,6 +25,9 @@ from harness.ledger import Feed, Ledger
 from harness.sharing import LockedLedger, Seat, SharedLedger
 from harness.worker import Report, Worker, WorkerSpec
 
+CLOSE_S = 5.0
+"""How long workers may take to close their backends; those that still run after it are killed, or left to end with the process."""
+
 
 @dataclass(frozen=True, slots=True)
 class Died:
@@ -74,6 +77,7 @@ class _Hand(threading.Thread):
         self.orders: queue.SimpleQueue[tuple[str, tuple[Any, ...]] | None] = queue.SimpleQueue()
         self.result: Any = None
         self.busy = False
+        self.hung = False
         self._done = done
 
     def order(self, method: str, args: tuple[Any, ...]) -> None:
@@ -128,11 +132,13 @@ class ThreadCrew:
 
     def close(self) -> None:
         for hand in self._hands:
-            if not hand.busy:
+            hand.hung = hand.busy
+            if not hand.hung:
                 hand.order("close", ())
             hand.orders.put(None)
         for hand in self._hands:
-            hand.join(timeout=5)
+            if not hand.hung:
+                hand.join(timeout=CLOSE_S)
 
 
 # ------------------------------------------------------------------------------------------------------------------- processes
@@ -243,11 +249,13 @@ class ProcessCrew:
             ledger.remove()
 
     def close(self) -> None:
-        for pipe, process in zip(self._pipes, self._processes, strict=True):
+        for pipe in self._pipes:
             with contextlib.suppress(OSError):
                 pipe.send(("close", ()))
                 pipe.send(None)
-            process.join(timeout=5)
+        deadline = time.monotonic() + CLOSE_S
+        for pipe, process in zip(self._pipes, self._processes, strict=True):
+            process.join(timeout=max(0.0, deadline - time.monotonic()))
             if process.exitcode is None:
                 process.kill()
                 process.join()

@@ -207,3 +207,32 @@ def test_the_shipped_reference_belongs_to_the_embedded_model(default_model: Path
     assert bench.model is not None
     key = accuracy.reference_key(bench.model, bench.task, np.arange(len(bench.task.samples), dtype=np.int64))
     assert json.loads(accuracy.SHIPPED.read_text())[key]["data"] == "built-in sample set"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_screen_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
+    """stdout is full: the run is stored, its exit code stands, and stderr says what could not be shown."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "run_bench.py",
+                "--backend",
+                "null",
+                "--scenario",
+                "single-stream",
+                "--duration",
+                "0.2",
+                "--out",
+                str(tmp_path),
+            ],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == ExitCode.OK
+    assert "could not be shown" in done.stderr
+    assert len(list(tmp_path.glob("*/run.json"))) == 1
