@@ -58,6 +58,7 @@ class Ledger:
         self.head = 0  # rows before it have been handed out (with `sorted` in Server: all but for holes)
         self.batches = 0
         self.open_rows = 0  # closed loop: rows of the current query not yet complete
+        self.segment = 0  # open loop: where the rows appended last begin; all before them had been handed out then
         self.query_end = 0  # closed loop: where the current query's rows end
         self.last_issue = 0
         self._limit = policy.max_batch
@@ -88,10 +89,14 @@ class Ledger:
             self._order = self._sorted_order(self.lengths)
 
     def _sorted_order(self, lengths: IntArray) -> Int64:
-        """Serving order where all rows of a query are due at once. Rows already handed out keep their places."""
-        fresh = slice(self.head, self.rows)
-        order = longest_first(self.table.query[fresh], lengths[self.table.sample[fresh]]) + self.head
-        return np.concatenate([np.zeros(self.head, np.int64), order]) if self.head else order
+        """Serving order where all rows of a query are due at once; places before the current query or segment are never read again.
+
+        It must not depend on how much of a query or segment has been handed out: processes look at appended rows at different times.
+        """
+        begin = self.head - self.head % self._size if self.closed else self.segment
+        fresh = slice(begin, self.rows)
+        order = longest_first(self.table.query[fresh], lengths[self.table.sample[fresh]]) + begin
+        return np.concatenate([np.zeros(begin, np.int64), order]) if begin else order
 
     # ------------------------------------------------------------------------------------------------------------- the worker's side
 
@@ -255,7 +260,8 @@ class Ledger:
     # ---------------------------------------------------------------------------------------------------------------- the other side
 
     def append(self, more: Traffic) -> None:
-        """Further rows of the same sequence."""
+        """Further rows of the same sequence; in an open loop only when all before them have been handed out."""
+        self.segment = self.rows
         self.table.append(more)
         self._bind()
 

@@ -87,7 +87,7 @@ class LockedLedger(_SeveralWorkers):
 
 
 # What the processes share besides the columns: int64 words at the start of the mapped file.
-_HEAD, _ROWS, _FINAL, _STOPPED, _BATCHES, _OPEN, _QUERY_END, _LAST_ISSUE, _START, _JOINED = range(10)
+_HEAD, _ROWS, _FINAL, _STOPPED, _BATCHES, _OPEN, _QUERY_END, _LAST_ISSUE, _START, _JOINED, _SEGMENT = range(11)
 _HEADER_BYTES = 4096
 
 
@@ -165,14 +165,14 @@ class SharedLedger(_SeveralWorkers):
         word = self._word
         self.head, rows, final = word[_HEAD], word[_ROWS], word[_FINAL]
         self.batches, self.open_rows, self.query_end, self.last_issue = word[_BATCHES : _LAST_ISSUE + 1].tolist()
-        self.final = bool(final)
+        self.final, self.segment = bool(final), word[_SEGMENT]
         if rows != self.rows:
             self.table.rows = rows
             self._bind()
 
     def _store(self) -> None:
         word = self._word
-        word[_HEAD], word[_ROWS], word[_FINAL] = self.head, self.rows, int(self.final)
+        word[_HEAD], word[_ROWS], word[_FINAL], word[_SEGMENT] = self.head, self.rows, int(self.final), self.segment
         word[_BATCHES], word[_OPEN], word[_QUERY_END], word[_LAST_ISSUE] = self.batches, self.open_rows, self.query_end, self.last_issue
 
     def join(self) -> None:

@@ -110,3 +110,63 @@ def test_a_shared_table_is_refilled_by_its_maker() -> None:
     ledger.remove()
     assert (ledger.columns(1 << 60).status == Status.DONE).all()
     assert ledger.rows == 90
+
+
+def drain(*ledgers: SharedLedger) -> list[int]:
+    """Rows as the ledgers hand them out in turn, until none has any."""
+    rows: list[int] = []
+    waiting = list(ledgers)
+    while waiting:
+        for ledger in list(waiting):
+            with ledger._locked():
+                found = ledger.step(1 << 40)
+            if found is None or isinstance(found, int):
+                waiting.remove(ledger)
+            else:
+                rows += np.arange(ledger.rows)[found].tolist()
+    return rows
+
+
+def test_processes_agree_on_the_serving_order_of_appended_rows() -> None:
+    """A process that looks at appended rows after another has taken some serves the rest: each row once, longest first."""
+    lengths = np.array([5, 90, 17, 40, 66, 3, 81, 29, 54, 12])
+    policy, clock = Policy("sorted", 3), MonotonicClock()
+    more = [offline(10), offline(10)]
+    maker = SharedLedger.create(
+        offline(10), policy, clock, workers=1, capacity=100, lengths=lengths, feed=lambda _: more.pop() if more else None
+    )
+    early, late = (SharedLedger(maker.seat, clock, lengths) for _ in range(2))
+    early.join()
+    assert sorted(drain(early, late)) == list(range(10))
+    for begin in (10, 20):
+        maker.refill(0)
+        with early._locked():
+            first = np.arange(early.rows)[early.step(1 << 40)].tolist()
+        assert first == [begin + 1, begin + 6, begin + 4]
+        assert sorted(first + drain(late, early)) == list(range(begin, begin + 10))
+    for ledger in (early, late):
+        ledger.close()
+    maker.remove()
+
+
+def test_processes_agree_on_the_serving_order_within_a_query() -> None:
+    """Multi-stream with a batch limit below the query's size: a refill in mid-query does not change the query's order."""
+    lengths = np.array([5, 90, 17, 40])
+    policy, clock = Policy("sorted", 1), MonotonicClock()
+
+    def two_queries(first: int) -> Traffic:
+        query = np.repeat(np.arange(first, first + 2, dtype=np.int64), 4)
+        return Traffic(query, np.tile(np.arange(4, dtype=np.int32), 2), None, Limits(0, 100))
+
+    maker = SharedLedger.create(two_queries(0), policy, clock, workers=1, capacity=100, lengths=lengths, feed=lambda _: two_queries(2))
+    worker = SharedLedger(maker.seat, clock, lengths)
+    worker.join()
+    with worker._locked():
+        rows = [int(np.arange(worker.rows)[worker.step(1)][0]) for _ in range(2)]
+    maker.refill(10)
+    with worker._locked():
+        rows += [int(np.arange(worker.rows)[worker.step(1)][0]) for _ in range(2)]
+    assert worker.rows == 16
+    assert rows == [1, 3, 2, 0]
+    worker.close()
+    maker.remove()
