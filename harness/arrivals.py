@@ -24,6 +24,11 @@ class Arrivals:
         self._ahead: Int64 = np.empty(0, np.int64)  # drawn, not yet handed out
         self.next_ns = 0
 
+    @property
+    def following_ns(self) -> int:
+        """Offset of the next query not yet handed out."""
+        return int(self._ahead[0]) if len(self._ahead) else self.next_ns
+
     def take(self, count: int) -> Int64:
         """Offsets of the next `count` queries, ascending: (count,)."""
         offsets = np.empty(count, np.int64)

@@ -3,10 +3,12 @@ planned. Pure."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from harness import early_stopping, stats, validity
-from harness.core import SECOND_NS, Columns, Int32, Int64, Limits, Metric, Settings, Traffic, Verdict
+from harness.core import SECOND_NS, Columns, Int32, Int64, Limits, Metric, Part, Settings, Traffic, Verdict
 from harness.errors import UsageError
 from harness.sample_order import LoadedSet, QueryOrder, finite_queries, loadable_sets, padded_queries
 
@@ -23,10 +25,16 @@ def traffic(settings: Settings, sample_count: int, block: int | None = None) -> 
     """
     sets = loadable_sets(settings, sample_count, block)
     limits = Limits(settings.min_duration_ns, _min_queries(settings), settings.max_duration_ns, settings.max_queries)
+    parts = tuple(_part(settings, loaded, block) for loaded in sets)
     if finite_queries(settings, sets[0], block) is not None:
-        return _whole(settings, sets, block, limits)
+        return _whole(settings, sets, block, limits, parts)
     stream = _Stream(QueryOrder(settings, sets[0], block), block or 1, limits)
-    return stream.next(min(max(generated_queries(settings, sets[0], block), _LEAST_QUERIES), CHUNK_QUERIES))
+    return replace(stream.next(min(max(parts[0].queries, _LEAST_QUERIES), CHUNK_QUERIES)), parts=parts)
+
+
+def _part(settings: Settings, loaded: LoadedSet, block: int | None) -> Part:
+    queries = generated_queries(settings, loaded, block)
+    return Part(loaded.indices, queries, block or 1, queries * period_ns(settings))
 
 
 def generated_queries(settings: Settings, loaded: LoadedSet, block: int | None = None) -> int:
@@ -119,15 +127,15 @@ class _Stream:
         return self.next(max(1, -(-rows // self._width)))
 
 
-def _whole(settings: Settings, sets: list[LoadedSet], block: int | None, limits: Limits) -> Traffic:
+def _whole(settings: Settings, sets: list[LoadedSet], block: int | None, limits: Limits, parts: tuple[Part, ...]) -> Traffic:
     """An order that ends: every query of every set."""
-    parts: list[Int32] = []
+    asked: list[Int32] = []
     for loaded in sets:
         order = QueryOrder(settings, loaded, block)
-        parts.append(order.take(order.length or 0))
-    samples = np.concatenate(parts)
+        asked.append(order.take(order.length or 0))
+    samples = np.concatenate(asked)
     width = block or 1
-    return Traffic(_numbers(0, len(samples) // width, width), samples, None, limits)
+    return Traffic(_numbers(0, len(samples) // width, width), samples, None, limits, parts=parts)
 
 
 def _numbers(first: int, queries: int, width: int) -> Int64:

@@ -22,7 +22,7 @@ from harness.units import parse_ms, parse_seconds
 DATA_VARIABLE = "ASSAY_DATA"
 """Environment variable with the folder of official data, used where `data` is not given."""
 
-GROUPS = ("what runs", "rules and traffic", "batching and workers", "accuracy", "measurement", "output")
+GROUPS = ("what runs", "rules and traffic", "LoadGen's modes", "batching and workers", "accuracy", "measurement", "output")
 
 
 def _number(parse: Callable[[str], float] | None) -> BeforeValidator:
@@ -66,6 +66,7 @@ _SECONDS_FORM = "a time such as 20, 90s or 2min"
 _LIMIT_FORM = _SECONDS_FORM + "; 0 for no limit"
 _MS_FORM = "a time in milliseconds such as 130 or 130ms"
 _WHOLE_FORM = "a whole number of 1 or more"
+_COUNT_FORM = "a whole number of 0 or more"
 _SEED_FORM = "a whole number of 0 or more; left out, it is the seed of MLPerf Inference v6.1"
 
 
@@ -119,41 +120,84 @@ class RunConfig(BaseModel):
     sample_seed: Whole | None = _setting(None, GROUPS[1], "seed of the choice of samples", _SEED_FORM, ge=0)
     schedule_seed: Whole | None = _setting(None, GROUPS[1], "seed of the arrival times", _SEED_FORM, ge=0)
 
+    mode: Literal["performance", "accuracy", "submission"] = _setting(
+        "performance",
+        GROUPS[2],
+        "performance; accuracy: every sample once, all answers logged; submission: accuracy, then performance",
+    )
+    engine: Literal["native", "mlcommons"] = _setting(
+        "native", GROUPS[2], "who makes the traffic and judges it: Assay, or the official LoadGen (pip install mlcommons-loadgen)"
+    )
+    round: Literal["v5.0", "v5.1", "v6.0", "v6.1"] = _setting(
+        "v6.1", GROUPS[2], "MLPerf Inference round whose seeds and settings are built in"
+    )
+    user_conf: Folder | None = _setting(None, GROUPS[2], "LoadGen's user.conf; flags win over it", "an existing file")
+    audit_conf: Folder | None = _setting(None, GROUPS[2], "LoadGen's audit.config; wins over everything", "an existing file")
+    conf_compat: bool = _setting(
+        False, GROUPS[2], "read these files as LoadGen does: lines it cannot use are ignored, not errors", "true or false"
+    )
+    traffic: Folder | None = _setting(
+        None, GROUPS[2], "replay this traffic: a file of `assay traffic`, or the queries.parquet of a run", "an existing file"
+    )
+    find_peak: Literal["none", "loadgen"] = _setting("none", GROUPS[2], "server: search for the highest rate, by LoadGen's own algorithm")
+    find_peak_step: Number = _setting(1.0, GROUPS[2], "find-peak: widen the bounds by this share of the rate", "a number above 0", gt=0)
+    find_peak_decimals: Whole = _setting(1, GROUPS[2], "find-peak: decimals of the rate that is found", _COUNT_FORM, ge=0, le=9)
+    issue: Literal["random", "unique", "same"] = _setting("random", GROUPS[2], "samples: at random, each once, or always the same one")
+    same_index: Whole = _setting(0, GROUPS[2], "issue same: which entry of the loaded set, from 0", _COUNT_FORM, ge=0)
+    concatenate: bool = _setting(
+        False, GROUPS[2], "whole permutations of the set one after another (sample_concatenate_permutation)", "true or false"
+    )
+    coalesce: bool = _setting(
+        False, GROUPS[2], "server: hand overdue queries over in one call (engine mlcommons; batching always does here)", "true or false"
+    )
+    max_async: Whole | None = _setting(None, GROUPS[2], "server: end when more queries than this are unanswered", _WHOLE_FORM, ge=1)
+    max_queries: Whole | None = _setting(None, GROUPS[2], "end after this many queries", _WHOLE_FORM, ge=1)
+    accuracy_count: Whole | None = _setting(
+        None, GROUPS[2], "samples of an accuracy run, from the first (accuracy_sample_count_override)", _WHOLE_FORM, ge=1
+    )
+    accuracy_log_probability: Number = _setting(
+        0.0, GROUPS[2], "share of a performance run's answers that is logged", "a share from 0 to 1", ge=0, le=1
+    )
+    accuracy_log_target: Whole = _setting(0, GROUPS[2], "log about this many answers of a performance run", _COUNT_FORM, ge=0)
+    accuracy_log_seed: Whole = _setting(0, GROUPS[2], "seed of the choice of logged answers", _COUNT_FORM, ge=0)
+    test05: bool = _setting(False, GROUPS[2], "use the other seeds of the round (MLPerf's former TEST05)", "true or false")
+    trace: bool = _setting(False, GROUPS[2], "write mlperf_log_trace.json too (opens in Perfetto)", "true or false")
+
     batching: Literal["sorted", "fifo", "fixed"] = _setting(
         "sorted",
-        GROUPS[2],
+        GROUPS[3],
         "sorted: similar lengths together; fifo: arrival order; fixed: padded to the task's maximum, as MLPerf's reference",
     )
-    max_batch: Whole = _setting(32, GROUPS[2], "most samples in one call of the backend", _WHOLE_FORM, ge=1, le=1_048_576)
+    max_batch: Whole = _setting(32, GROUPS[3], "most samples in one call of the backend", _WHOLE_FORM, ge=1, le=1_048_576)
     batch_wait: Milliseconds = _setting(
-        0.0, GROUPS[2], "wait this long for a fuller batch, ms", _MS_FORM + "; 0 for none", ge=0, le=3_600_000
+        0.0, GROUPS[3], "wait this long for a fuller batch, ms", _MS_FORM + "; 0 for none", ge=0, le=3_600_000
     )
-    workers: Whole = _setting(1, GROUPS[2], "workers, each with its own model", _WHOLE_FORM, ge=1, le=256)
-    worker_mode: Literal["process", "thread"] = _setting("process", GROUPS[2], "what several workers are; one worker runs in this process")
-    threads: Whole | None = _setting(None, GROUPS[2], "CPU threads over all workers (default: all cores)", _WHOLE_FORM, ge=1)
-    device: str = _setting("auto", GROUPS[2], "auto, cpu, cuda, cuda:1 ...", "auto, cpu, cuda or cuda:1", pattern=r"^[a-z]+(:\d+)?$")
+    workers: Whole = _setting(1, GROUPS[3], "workers, each with its own model", _WHOLE_FORM, ge=1, le=256)
+    worker_mode: Literal["process", "thread"] = _setting("process", GROUPS[3], "what several workers are; one worker runs in this process")
+    threads: Whole | None = _setting(None, GROUPS[3], "CPU threads over all workers (default: all cores)", _WHOLE_FORM, ge=1)
+    device: str = _setting("auto", GROUPS[3], "auto, cpu, cuda, cuda:1 ...", "auto, cpu, cuda or cuda:1", pattern=r"^[a-z]+(:\d+)?$")
 
-    accuracy: bool = _setting(True, GROUPS[3], "check the answers; --no-accuracy skips that and marks the result", "true or false")
+    accuracy: bool = _setting(True, GROUPS[4], "check the answers; --no-accuracy skips that and marks the result", "true or false")
     accuracy_target: Number = _setting(
         0.99,
-        GROUPS[3],
+        GROUPS[4],
         "share of the FP32 reference score that must be reached",
         "a share in (0, 1] such as 0.99 or 0.999",
         gt=0,
         le=1,
     )
     accuracy_samples: Whole | None = _setting(
-        None, GROUPS[3], "limit the accuracy pass to this many examples; marks the result", _WHOLE_FORM, ge=1
+        None, GROUPS[4], "limit the accuracy pass to this many examples; marks the result", _WHOLE_FORM, ge=1
     )
 
-    warmup: Seconds = _setting(10.0, GROUPS[4], "most time for warm-up, seconds", _SECONDS_FORM, ge=0)
-    hang_timeout: Seconds = _setting(60.0, GROUPS[4], "a call without an answer for this long ends the run, seconds", _SECONDS_FORM, gt=0)
-    on_error: Literal["stop", "continue"] = _setting("stop", GROUPS[4], "when a backend raises: end the run, or go on (INVALID either way)")
+    warmup: Seconds = _setting(10.0, GROUPS[5], "most time for warm-up, seconds", _SECONDS_FORM, ge=0)
+    hang_timeout: Seconds = _setting(60.0, GROUPS[5], "a call without an answer for this long ends the run, seconds", _SECONDS_FORM, gt=0)
+    on_error: Literal["stop", "continue"] = _setting("stop", GROUPS[5], "when a backend raises: end the run, or go on (INVALID either way)")
 
-    out: Folder = _setting(Path("results"), GROUPS[5], "folder that gets one folder per run", "a folder that can be written")
-    name: str | None = _setting(None, GROUPS[5], "label in the name of the run's folder", min_length=1, max_length=60)
+    out: Folder = _setting(Path("results"), GROUPS[6], "folder that gets one folder per run", "a folder that can be written")
+    name: str | None = _setting(None, GROUPS[6], "label in the name of the run's folder", min_length=1, max_length=60)
     progress: Literal["auto", "plain", "none"] = _setting(
-        "auto", GROUPS[5], "auto: one live line on a terminal, else plain; plain: a line every 10 s; none"
+        "auto", GROUPS[6], "auto: one live line on a terminal, else plain; plain: a line every 10 s; none"
     )
 
 

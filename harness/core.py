@@ -35,6 +35,15 @@ class Seeds:
     schedule: int = 16159082839903944936
 
 
+@dataclass(frozen=True, slots=True)
+class AccuracyLog:
+    """Which answers of a performance run are logged: each with `probability`, or so that about `target` of them are (0: by probability)."""
+
+    seed: int = 0
+    probability: float = 0.0
+    target: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What a scenario is asked to play, and what it is judged by. Names follow LoadGen's effective settings.
@@ -52,22 +61,44 @@ class Settings:
     percentile: float = 0.99
     samples_per_query: int = 8  # MultiStream only
     performance_sample_count: int = 0  # size of the loaded set; 0: all samples
+    library_sample_count: int = 0  # what the sample library says fits, before the line above overrides it; 0: the same
+    accuracy_sample_count: int = 0  # samples of an accuracy run, counted from the first; 0: all samples
     seeds: Seeds = Seeds()
     mode: Literal["performance", "accuracy"] = "performance"
     issue: Literal["random", "unique", "same"] = "random"
     same_index: int = 0
     concatenate_permutation: bool = False
+    coalesce: bool = False  # Server: LoadGen hands overdue queries over in one call; here batching does, whatever this says
+    max_async: int = 0  # Server: more unanswered queries than this end the run; 0: no limit
+    accuracy_log: AccuracyLog = AccuracyLog()
     require_early_stopping: bool = False  # rules standard and mlperf; quick only reports it
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a run may end: not before both minima, at once at a maximum (0: none)."""
+    """When a run may end: not before both minima, at once at a maximum (0: none). `max_async`: of queries due and not answered."""
 
     min_duration_ns: int
     min_queries: int
     max_duration_ns: int = 0
     max_queries: int = 0
+    max_async: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What LoadGen makes beforehand for one loaded set, as its detail log tells it.
+
+    indices            samples in loaded order, with the padding of MultiStream
+    queries            queries made
+    samples_per_query  of each
+    duration_ns        when one more query would be scheduled
+    """
+
+    indices: Int32
+    queries: int
+    samples_per_query: int
+    duration_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +110,7 @@ class Traffic:
     due_ns     (rows,) int64, ascending; None: closed loop, due when the previous query is complete
     limits     when the run may end
     more       gives about that many further rows of the same sequence (numbers and due times go on); None: there are none
+    parts      the loaded sets, in order; empty where nothing was planned as LoadGen does
     """
 
     query: Int64
@@ -86,6 +118,7 @@ class Traffic:
     due_ns: Int64 | None
     limits: Limits
     more: Callable[[int], Traffic] | None = None
+    parts: tuple[Part, ...] = ()
 
 
 class Status(IntEnum):

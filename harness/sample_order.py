@@ -35,7 +35,7 @@ def loadable_sets(settings: Settings, sample_count: int, block: int | None = Non
     """
     _check(settings, sample_count, block)
     size = min(performance_count(settings, sample_count), sample_count)
-    order = list(range(sample_count if settings.mode == "accuracy" else size))
+    order = list(range(min(settings.accuracy_sample_count or sample_count, sample_count) if settings.mode == "accuracy" else size))
     shuffle(Engine(settings.seeds.qsl), order)
     sets = [_padded(order[first : first + size], block) for first in range(0, len(order), size)]
     if settings.issue == "same" and not settings.same_index < min(loaded.distinct for loaded in sets):
@@ -216,6 +216,7 @@ def _check_not_negative(settings: Settings) -> None:
         "--duration": settings.min_duration_ns,
         "--min-queries": settings.min_queries,
         "performance_sample_count": settings.performance_sample_count,
+        "accuracy_sample_count": settings.accuracy_sample_count,
         "same_index": settings.same_index,
     }
     for name, value in values.items():

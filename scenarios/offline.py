@@ -10,7 +10,8 @@ import numpy as np
 
 from harness import validity
 from harness.arrivals import MAX_ROWS
-from harness.core import SECOND_NS, Columns, Limits, Metric, Scenario, Settings, Traffic, Verdict
+from harness.closed_loop import period_ns
+from harness.core import SECOND_NS, Columns, Limits, Metric, Part, Scenario, Settings, Traffic, Verdict
 from harness.errors import UsageError
 from harness.sample_order import LoadedSet, OfflineOrder, loadable_sets, offline_samples
 
@@ -35,10 +36,11 @@ class Offline:
         if rows > MAX_ROWS:
             raise UsageError(f"{rows:,} samples are more than {MAX_ROWS:,} rows", cure="Lower --target-qps, --duration or --min-queries.")
         order = OfflineOrder(settings, sets[0])
+        parts = (_part(settings, sets[0], rows),)
 
         def next_rows(count: int) -> Traffic:
             more = None if settings.issue == "unique" else next_rows
-            return Traffic(np.zeros(count, np.int64), order.take(count), np.zeros(count, np.int64), limits, more)
+            return Traffic(np.zeros(count, np.int64), order.take(count), np.zeros(count, np.int64), limits, more, parts)
 
         return next_rows(rows)
 
@@ -76,4 +78,9 @@ def _least_samples(settings: Settings) -> int:
 def _accuracy_traffic(settings: Settings, sets: list[LoadedSet], limits: Limits) -> Traffic:
     sizes = [loaded.distinct for loaded in sets]
     samples = np.concatenate([OfflineOrder(settings, loaded).take(size) for loaded, size in zip(sets, sizes, strict=True)])
-    return Traffic(np.repeat(np.arange(len(sets)), sizes), samples, np.zeros(len(samples), np.int64), limits)
+    parts = tuple(_part(settings, loaded, size) for loaded, size in zip(sets, sizes, strict=True))
+    return Traffic(np.repeat(np.arange(len(sets)), sizes), samples, np.zeros(len(samples), np.int64), limits, parts=parts)
+
+
+def _part(settings: Settings, loaded: LoadedSet, samples: int) -> Part:
+    return Part(loaded.indices, 1, samples, period_ns(settings))

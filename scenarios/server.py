@@ -7,13 +7,14 @@ stays within the bound. The whole schedule is known before the clock starts; ear
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import early_stopping, stats, units, validity
 from harness.arrivals import Arrivals
-from harness.core import SECOND_NS, Columns, EarlyStopping, Int32, Int64, Limits, Metric, Reason, Scenario, Settings, Traffic, Verdict
+from harness.core import SECOND_NS, Columns, EarlyStopping, Int32, Int64, Limits, Metric, Part, Reason, Scenario, Settings, Traffic, Verdict
 from harness.sample_order import LoadedSet, QueryOrder, finite_queries, loadable_sets, padded_queries
 from harness.validity import number_down
 
@@ -34,7 +35,9 @@ class Server:
     def traffic(self, settings: Settings, sample_count: int) -> Traffic:
         """The schedule up to the first query that meets both minima; cut where a maximum is set. Raises UsageError."""
         sets = loadable_sets(settings, sample_count)
-        limits = Limits(settings.min_duration_ns, settings.min_queries, settings.max_duration_ns, settings.max_queries)
+        limits = Limits(
+            settings.min_duration_ns, settings.min_queries, settings.max_duration_ns, settings.max_queries, settings.max_async
+        )
         if settings.mode == "accuracy":
             return _accuracy_traffic(settings, sets, limits)
         schedule = _Schedule(settings, sets[0], limits)
@@ -77,13 +80,15 @@ class _Schedule:
         self._order = QueryOrder(settings, loaded)
         self._arrivals = Arrivals(settings.seeds.schedule, settings.target_qps)
         self._step = padded_queries(settings, loaded)
+        self._loaded = loaded
         self._limits = limits
         self._issued = 0
 
     def first(self, settings: Settings) -> Traffic:
         length = self._order.length
         due = self._arrivals.until(settings.min_duration_ns, *self._step) if length is None else self._arrivals.take(length)
-        return self._at(due)
+        part = Part(self._loaded.indices, len(due), 1, self._arrivals.following_ns)
+        return replace(self._at(due), parts=(part,))
 
     def _at(self, due: Int64) -> Traffic:
         first, limits = self._issued, self._limits
@@ -103,15 +108,17 @@ def _accuracy_traffic(settings: Settings, sets: list[LoadedSet], limits: Limits)
     """Every sample of every set, at the same rate. LoadGen starts the schedule afresh for each set; here a set follows the one before."""
     samples: list[Int32] = []
     due: list[Int64] = []
+    parts: list[Part] = []
     start_ns = 0
     for loaded in sets:
         queries = finite_queries(settings, loaded) or 0
         arrivals = Arrivals(settings.seeds.schedule, settings.target_qps)
         samples.append(QueryOrder(settings, loaded).take(queries))
         due.append(arrivals.take(queries) + start_ns)
-        start_ns += arrivals.next_ns
+        parts.append(Part(loaded.indices, queries, 1, arrivals.following_ns))
+        start_ns += arrivals.following_ns
     rows = sum(map(len, due))
-    return Traffic(np.arange(rows, dtype=np.int64), np.concatenate(samples), np.concatenate(due), limits)
+    return Traffic(np.arange(rows, dtype=np.int64), np.concatenate(samples), np.concatenate(due), limits, parts=tuple(parts))
 
 
 # ---------------------------------------------------------------------------------------------------------------------- the verdict

@@ -25,23 +25,28 @@ class SingleStream:
 
     def traffic(self, settings: Settings, sample_count: int) -> Traffic:
         """Raises UsageError for settings that have no traffic."""
-        return closed_loop.traffic(effective_settings(settings, performance_count(settings, sample_count)), sample_count)
+        library = settings.library_sample_count or performance_count(settings, sample_count)
+        return closed_loop.traffic(effective_settings(settings, library), sample_count)
 
     def wants_more(self, columns: Columns, settings: Settings) -> int:
-        return closed_loop.wants_more(columns, effective_settings(settings, settings.performance_sample_count))
+        return closed_loop.wants_more(columns, effective_settings(settings, _library_count(settings)))
 
     def judge(self, columns: Columns, settings: Settings) -> Verdict:
         """Raises RunError if nothing was asked."""
-        return closed_loop.judge(columns, effective_settings(settings, settings.performance_sample_count))
+        return closed_loop.judge(columns, effective_settings(settings, _library_count(settings)))
 
 
 def create() -> Scenario:
     return SingleStream()
 
 
+def _library_count(settings: Settings) -> int:
+    return settings.library_sample_count or settings.performance_sample_count
+
+
 def effective_settings(settings: Settings, loaded: int) -> Settings:
-    """With concatenated permutations LoadGen raises the minimum number of queries to a multiple of the loaded set, always by at least
-    one query (test_settings_internal.cc). `loaded` 0: not known, nothing is changed."""
+    """With concatenated permutations LoadGen raises the minimum number of queries to a multiple of what the sample library says it can
+    load, always by at least one query (test_settings_internal.cc). `loaded` 0: not known, nothing is changed."""
     if not settings.concatenate_permutation or not loaded:
         return settings
     duration_ms = settings.min_duration_ns / 1e6
