@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from harness import inputs, models, plugins
+from harness import inputs, loadgen, models, plugins, requirements, traffic_file
 from harness.batching import Policy
 from harness.blank import BlankTask
 from harness.config import RunConfig
@@ -15,6 +15,7 @@ from harness.core import MS_NS, BackendOptions, Model, Scenario, Settings, Task
 from harness.placement import place
 from harness.progress import Progress
 from harness.rules import resolve
+from harness.traffic_file import Recorded
 from harness.worker import WorkerSpec
 
 ANSWER_SEED = 20_240_601
@@ -23,7 +24,7 @@ ANSWER_SEED = 20_240_601
 
 @dataclass(slots=True)
 class Bench:
-    """What a run needs, ready to be loaded. `model` is None for a backend that looks at nothing."""
+    """What a run needs, ready to be loaded. `model` is None for a backend that looks at nothing; `recorded` is the traffic to replay."""
 
     config: RunConfig
     scenario: Scenario
@@ -32,6 +33,7 @@ class Bench:
     settings: Settings
     policy: Policy
     progress: Progress
+    recorded: Recorded | None = None
     timings: dict[str, float | None] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     others_share: float | None = None
@@ -44,7 +46,17 @@ class Bench:
         try:
             yield
         finally:
-            self.timings[name.replace("-", "_").replace(" ", "_")] = time.monotonic() - start
+            key = name.replace("-", "_").replace(" ", "_")
+            self.timings[key] = (self.timings.get(key) or 0.0) + time.monotonic() - start
+
+
+def beside_the_round(config: RunConfig, scenario: Scenario, settings: Settings, sample_count: int) -> str:
+    """Every effective setting beside what the round of MLPerf requires, as a table; empty under other rules."""
+    if config.rules != "mlperf":
+        return ""
+    mode = loadgen.CONFIGURED[config.mode]
+    effective = loadgen.effective(loadgen.requested(scenario.name, settings, mode), sample_count, settings.library_sample_count)
+    return requirements.text(requirements.table(effective, config.round, scenario.name))
 
 
 def prepare(config: RunConfig, progress: Progress) -> Bench:
@@ -58,8 +70,24 @@ def prepare(config: RunConfig, progress: Progress) -> Bench:
     backend = plugins.load("backends", _plugin_part(config.backend)).create(BackendOptions(precision, config.device))
     task, model = _task_and_model(config) if backend.needs_inputs else _nothing_to_ask(config)
     settings = resolve(config, scenario, task.latency_bound_ns, sample_count=len(task.samples))
+    recorded = traffic_file.read(config.traffic) if config.traffic is not None else None
+    if recorded is not None:
+        settings = _replaying(config, settings, recorded, scenario)
+    if table := beside_the_round(config, scenario, settings, len(task.samples)):
+        progress.note(table)
     timings["prepare"] = time.monotonic() - start
-    return Bench(config, scenario, task, model, settings, policy, progress, timings)
+    return Bench(config, scenario, task, model, settings, policy, progress, recorded, timings)
+
+
+def _replaying(config: RunConfig, settings: Settings, recorded: Recorded, scenario: Scenario) -> Settings:
+    """The rate is the record's. Under the quick rules it is as long as it is, where nothing else was asked for."""
+    settings = replace(settings, target_qps=recorded.rate)
+    if config.rules != "quick":
+        return settings
+    if config.duration is None:
+        last_ns = int(recorded.due_ns[-1] - recorded.due_ns[0]) if recorded.due_ns is not None and scenario.paced else 0
+        settings = replace(settings, min_duration_ns=last_ns)
+    return settings if config.min_queries else replace(settings, min_queries=min(settings.min_queries, recorded.queries))
 
 
 def _plugin_part(backend: str) -> str:

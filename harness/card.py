@@ -62,6 +62,8 @@ def make(run: Run) -> Card:
         ("throughput", _throughput(run)),
         ("padding", _padding(run)),
         ("traffic", _arrivals(run)),
+        ("find-peak", _find_peak(run)),
+        ("official LoadGen", _official(run)),
         ("counted", _counted(run)),
         ("time", _timings(run)),
     )
@@ -110,6 +112,8 @@ def _headline(run: Run, word: str) -> Headline | None:
 
 def _marks(run: Run) -> tuple[str, ...]:
     marks = []
+    if run.config.get("mode") == "accuracy":
+        marks.append("accuracy run: answers logged, no speed judged")
     if run.config.get("rules") == "quick":
         marks.append("quick run")
     if run.backend.get("answers") is False:
@@ -211,6 +215,29 @@ def _arrivals(run: Run) -> str:
 
 def _shown(rates: Mapping[str, float | None], headline: str | None) -> list[tuple[str, str]]:
     return [(name, units.number(value)) for name, value in rates.items() if value is not None and name != headline]
+
+
+def _find_peak(run: Run) -> str:
+    """What a search for the highest rate came to."""
+    search = run.traffic.get("find_peak")
+    if not search:
+        return ""
+    runs = units.plural(len(search["tried"]), "run")
+    if search["found_qps"] is None:
+        return f"not even {units.rate(search['tried'][0]['target_qps'], 'queries/s')} met the bound ({runs})"
+    failed = [each["target_qps"] for each in search["tried"] if not each["met"]]
+    least = f", {units.number(min(failed))} did not" if failed else ""
+    return f"{units.rate(search['found_qps'], 'queries/s')} met the bound{least} ({runs}, LoadGen's search)"
+
+
+def _official(run: Run) -> str:
+    """What the official LoadGen said of the same run, and where it disagrees with us."""
+    official = run.traffic.get("official")
+    if not official:
+        return ""
+    different = official["disagreements"]
+    said = f"{official['version']}: {official['result_validity']}"
+    return f"{said}; disagrees: {'; '.join(different)}" if different else f"{said}, agrees with Assay's own verdict and figures"
 
 
 def _counted(run: Run) -> str:

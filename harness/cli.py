@@ -22,6 +22,9 @@ VERBS = {
     "list": "tasks, backends, scenarios, models and reports, and what each lacks to run here",
     "doctor": "is this machine fit to measure on: each line OK, WARN or FAIL with the cure",
     "prepare": "fetch and verify the model, tokenise the data, ahead of time",
+    "traffic": "the queries of a run, without model or data: which samples, in which order, when",
+    "audit": "TEST01 and the caching test: does the timed run give the same answers, and are they computed",
+    "export": "stored runs as an MLPerf submission",
     "report": "a stored run as terminal text, markdown or json",
 }
 DEBUG_VARIABLE = "ASSAY_DEBUG"

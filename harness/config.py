@@ -67,7 +67,7 @@ _LIMIT_FORM = _SECONDS_FORM + "; 0 for no limit"
 _MS_FORM = "a time in milliseconds such as 130 or 130ms"
 _WHOLE_FORM = "a whole number of 1 or more"
 _COUNT_FORM = "a whole number of 0 or more"
-_SEED_FORM = "a whole number of 0 or more; left out, it is the seed of MLPerf Inference v6.1"
+_SEED_FORM = "a whole number of 0 or more; left out, it is the seed of the round"
 
 
 class RunConfig(BaseModel):
@@ -131,13 +131,13 @@ class RunConfig(BaseModel):
     round: Literal["v5.0", "v5.1", "v6.0", "v6.1"] = _setting(
         "v6.1", GROUPS[2], "MLPerf Inference round whose seeds and settings are built in"
     )
-    user_conf: Folder | None = _setting(None, GROUPS[2], "LoadGen's user.conf; flags win over it", "an existing file")
-    audit_conf: Folder | None = _setting(None, GROUPS[2], "LoadGen's audit.config; wins over everything", "an existing file")
+    user_conf: Folder | None = _setting(None, GROUPS[2], "LoadGen's user.conf; flags win over it (default: none)", "an existing file")
+    audit_conf: Folder | None = _setting(None, GROUPS[2], "LoadGen's audit.config; wins over everything (default: none)", "an existing file")
     conf_compat: bool = _setting(
         False, GROUPS[2], "read these files as LoadGen does: lines it cannot use are ignored, not errors", "true or false"
     )
     traffic: Folder | None = _setting(
-        None, GROUPS[2], "replay this traffic: a file of `assay traffic`, or the queries.parquet of a run", "an existing file"
+        None, GROUPS[2], "replay a file of `assay traffic`, or the queries.parquet of a run (default: none)", "an existing file"
     )
     find_peak: Literal["none", "loadgen"] = _setting("none", GROUPS[2], "server: search for the highest rate, by LoadGen's own algorithm")
     find_peak_step: Number = _setting(1.0, GROUPS[2], "find-peak: widen the bounds by this share of the rate", "a number above 0", gt=0)
@@ -150,10 +150,10 @@ class RunConfig(BaseModel):
     coalesce: bool = _setting(
         False, GROUPS[2], "server: hand overdue queries over in one call (engine mlcommons; batching always does here)", "true or false"
     )
-    max_async: Whole | None = _setting(None, GROUPS[2], "server: end when more queries than this are unanswered", _WHOLE_FORM, ge=1)
-    max_queries: Whole | None = _setting(None, GROUPS[2], "end after this many queries", _WHOLE_FORM, ge=1)
+    max_async: Whole | None = _setting(None, GROUPS[2], "server: end when more queries than this are unanswered (default: no limit)", _WHOLE_FORM, ge=1)
+    max_queries: Whole | None = _setting(None, GROUPS[2], "end after this many queries (default: no limit)", _WHOLE_FORM, ge=1)
     accuracy_count: Whole | None = _setting(
-        None, GROUPS[2], "samples of an accuracy run, from the first (accuracy_sample_count_override)", _WHOLE_FORM, ge=1
+        None, GROUPS[2], "samples of an accuracy run, from the first: accuracy_sample_count_override (default: all)", _WHOLE_FORM, ge=1
     )
     accuracy_log_probability: Number = _setting(
         0.0, GROUPS[2], "share of a performance run's answers that is logged", "a share from 0 to 1", ge=0, le=1
@@ -240,9 +240,26 @@ def load(flags: Mapping[str, Any], file: Path | None = None, *, origin: Callable
     given.update({name: Given(value, origin(name)) for name, value in flags.items()})
     if "data" not in given and os.environ.get(DATA_VARIABLE):
         given["data"] = Given(os.environ[DATA_VARIABLE], f"${DATA_VARIABLE}")
+    given = _with_conf_files(given)
     config = build(given)
     _check_names(config, given)
     return config
+
+
+def _with_conf_files(given: dict[str, Given]) -> dict[str, Given]:
+    """LoadGen's files: user.conf stands below everything else that was given, an audit file above it."""
+    chosen = build(given)
+    conf = {name: _from_conf(chosen, name) for name in ("user_conf", "audit_conf") if getattr(chosen, name) is not None}
+    return conf.get("user_conf", {}) | given | conf.get("audit_conf", {})
+
+
+def _from_conf(chosen: RunConfig, name: str) -> dict[str, Given]:
+    from harness.conf_settings import from_file
+
+    file: Path = getattr(chosen, name)
+    kind: Literal["user", "audit"] = "audit" if name == "audit_conf" else "user"
+    found = from_file(file, kind, chosen.scenario, compat=chosen.conf_compat, option=flag(name))
+    return {field: Given(value.value, f"{file}:{value.line}: {field}") for field, value in found.items()}
 
 
 def _from_file(file: Path) -> dict[str, Given]:

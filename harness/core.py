@@ -355,9 +355,10 @@ class EarlyStopping:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a scenario makes of its ledger. `rates`: further figures by name, per second."""
+    """What a scenario makes of its ledger. `metric` is None only for an accuracy run without a score. `rates`: further figures by
+    name, per second."""
 
-    metric: Metric
+    metric: Metric | None
     reasons: tuple[Reason, ...] = ()
     early_stopping: EarlyStopping | None = None
     rates: Mapping[str, float] = field(default_factory=dict)

@@ -22,6 +22,7 @@ from harness.clock import MonotonicClock
 from harness.core import Traffic
 from harness.errors import AssayError, BackendError
 from harness.ledger import Feed, Ledger
+from harness.responses import Keep
 from harness.sharing import LockedLedger, Seat, SharedLedger
 from harness.worker import Report, Worker, WorkerSpec
 
@@ -57,7 +58,7 @@ class Crew(Protocol):
         """A ledger that these workers can share. `capacity`: rows it may grow to."""
         ...
 
-    def serve(self, ledger: Ledger, seed: int, tick: Callable[[], bool]) -> list[Report | Died | Hung]: ...
+    def serve(self, ledger: Ledger, keep: Keep, tick: Callable[[], bool]) -> list[Report | Died | Hung]: ...
 
     def close(self) -> None: ...
 
@@ -127,8 +128,8 @@ class ThreadCrew:
             return Ledger(traffic, policy, clock, lengths=self._lengths, feed=feed)
         return LockedLedger(traffic, policy, clock, workers=self.size, lengths=self._lengths, feed=feed)
 
-    def serve(self, ledger: Ledger, seed: int, tick: Callable[[], bool]) -> list[Report | Died | Hung]:
-        return _as_reports(self._collect("serve", (ledger, seed), tick))
+    def serve(self, ledger: Ledger, keep: Keep, tick: Callable[[], bool]) -> list[Report | Died | Hung]:
+        return _as_reports(self._collect("serve", (ledger, keep), tick))
 
     def close(self) -> None:
         for hand in self._hands:
@@ -166,9 +167,9 @@ def _process_main(spec: WorkerSpec, pipe: connection.Connection) -> None:
             pipe.send(result)
 
 
-def _serve_seat(worker: Worker, seat: Seat, seed: int) -> Report:
+def _serve_seat(worker: Worker, seat: Seat, keep: Keep) -> Report:
     with contextlib.closing(SharedLedger(seat, MonotonicClock(), worker.spec.samples.lengths)) as ledger:
-        return worker.serve(ledger, seed)
+        return worker.serve(ledger, keep)
 
 
 class ProcessCrew:
@@ -230,7 +231,7 @@ class ProcessCrew:
             spin=self._pinned,
         )
 
-    def serve(self, ledger: Ledger, seed: int, tick: Callable[[], bool]) -> list[Report | Died | Hung]:
+    def serve(self, ledger: Ledger, keep: Keep, tick: Callable[[], bool]) -> list[Report | Died | Hung]:
         assert isinstance(ledger, SharedLedger)
 
         def look_after() -> bool:
@@ -242,7 +243,7 @@ class ProcessCrew:
             return tick()
 
         try:
-            reports = _as_reports(self._collect("serve", (ledger.seat, seed), look_after))
+            reports = _as_reports(self._collect("serve", (ledger.seat, keep), look_after))
             ledger.sync()
             return reports
         finally:

@@ -14,10 +14,13 @@ from harness.core import Accuracy, Answer, Int64
 from harness.crew import Crew, form
 from harness.errors import RunError
 from harness.measure import Measured, Watch, measure
+from harness.modes import Outcome
+from harness.responses import Keep
 
 
-def check_answers(bench: Bench, crew: Crew, measured: Measured, backend: Mapping[str, Any]) -> Accuracy | None:
+def check_answers(bench: Bench, crew: Crew, outcome: Outcome, backend: Mapping[str, Any]) -> Accuracy | None:
     """The accuracy gate; None where there is nothing to score or no sense in it."""
+    measured = outcome.judged.measured
     if not backend["answers"]:
         bench.warnings.append("the backend is no model: this measures the harness, and there is no accuracy")
         return None
@@ -27,9 +30,14 @@ def check_answers(bench: Bench, crew: Crew, measured: Measured, backend: Mapping
     if measured.reasons or not measured.columns.served.any():
         bench.warnings.append("accuracy was not checked: the run did not end as it should")
         return None
-    indices = _scored_samples(bench)
+    indices = _scored_samples(bench, outcome)
     timed = accuracy.by_sample(measured.columns, measured.answers)
-    if accuracy.covers(timed, indices):
+    if outcome.scored is outcome.judged:
+        answers, source, found = timed, "accuracy run", None
+    elif outcome.scored is not None:
+        answers = accuracy.by_sample(outcome.scored.measured.columns, outcome.scored.measured.answers)
+        source, found = "accuracy run", _agreement(bench, measured, answers)
+    elif accuracy.covers(timed, indices):
         answers, source, found = timed, "timed run", None
     else:
         answers, found = _accuracy_pass(bench, crew, measured, indices)
@@ -40,7 +48,10 @@ def check_answers(bench: Bench, crew: Crew, measured: Measured, backend: Mapping
     return accuracy.judge(bench.task, answers, indices, reference, bench.config.accuracy_target, source, found)
 
 
-def _scored_samples(bench: Bench) -> Int64:
+def _scored_samples(bench: Bench, outcome: Outcome) -> Int64:
+    """All, those that an accuracy run asked, or the examples that the configuration limits it to."""
+    if outcome.scored is not None:
+        return np.unique(outcome.scored.measured.columns.sample).astype(np.int64)
     limit = bench.config.accuracy_samples
     if limit is None:
         return np.arange(len(bench.task.samples), dtype=np.int64)
@@ -55,17 +66,22 @@ def _accuracy_pass(bench: Bench, crew: Crew, measured: Measured, indices: Int64)
         measured.reasons += [replace(reason, text=f"in the accuracy pass: {reason.text}") for reason in passed.reasons]
         measured.interrupted |= passed.interrupted
         return answers, None
+    return answers, _agreement(bench, measured, answers)
+
+
+def _agreement(bench: Bench, measured: Measured, answers: Mapping[int, Answer]) -> Mapping[str, Any]:
+    """Timed answers against those of an accuracy pass; what disagrees is added to the run's reasons."""
     found, reason = accuracy.agreement(bench.task, measured.columns, measured.answers, answers, ANSWER_SEED)
     if reason is not None:
         measured.reasons.append(reason)
-    return answers, found
+    return found
 
 
 def _pass(bench: Bench, crew: Crew, indices: Int64, name: str) -> Measured:
     traffic = accuracy.passing_traffic(indices)
     watch = Watch(name, bench.progress, planned_s=0.0, hang_timeout_s=bench.config.hang_timeout, rows=len(indices))
     with bench.phase(name):
-        return measure(crew, None, bench.settings, traffic, bench.policy, watch, ANSWER_SEED)
+        return measure(crew, None, bench.settings, traffic, bench.policy, watch, Keep(ANSWER_SEED))
 
 
 def _reference(bench: Bench, indices: Int64) -> accuracy.Reference:

@@ -63,6 +63,9 @@ class Ledger:
         self.last_issue = 0
         self._limit = policy.max_batch
         self._wait = policy.wait_ns
+        self._max_async = self.limits.max_async
+        self._checked = 0  # max_async: rows before it were due without too many unanswered
+        self._answered = 0  # max_async: rows before it were all answered by then
         self._now = clock.now
         self._spin = True
         self._bind()
@@ -113,7 +116,7 @@ class Ledger:
             self.clock.wait_until(rows + self.start, self._spin)
         return None
 
-    def complete(self, rows: Rows) -> None:
+    def complete(self, rows: Rows, outputs: object = None) -> None:  # noqa: ARG002 - for an engine that logs answers itself
         """Stamp the rows as answered, now."""
         now = self._now() - self.start
         if self._single and isinstance(rows, slice):
@@ -131,6 +134,8 @@ class Ledger:
 
     def _step_in_order(self, now: int) -> Rows | int | None:
         """Rows in table order (or serving order where all are due at once): what is due, up to the limit; or when to ask again."""
+        if self._max_async:
+            self._cut_overflow(now)
         head, limit = self.head, self._limit
         if head >= self.rows:
             return self._exhausted(now)
@@ -149,6 +154,8 @@ class Ledger:
 
     def _step_window(self, now: int) -> Rows | int | None:
         """Server with `sorted`: the oldest waiting row, and those of the waiting rows that are closest to it in length."""
+        if self._max_async:
+            self._cut_overflow(now)
         head = self._skip_taken()
         if head >= self.rows:
             return self._exhausted(now)
@@ -219,6 +226,25 @@ class Ledger:
         if full < self.rows:
             ready = min(ready, self._due[full])
         return ready if ready > now else 0
+
+    def _cut_overflow(self, now: int) -> None:
+        """LoadGen's server_max_async_queries: the query at whose issue more than that many are unanswered, itself among them, is the
+        last one."""
+        first, tail = self._checked, bisect_right(self._due, now, self._checked, self.rows)
+        if tail == first:
+            return
+        due, done = self.table.due[first:tail], self.table.done
+        while self._answered < first and 0 <= done[self._answered] <= due[0]:
+            self._answered += 1
+        answered = done[self._answered : tail]
+        answered = np.sort(answered[answered >= 0])
+        outstanding = np.arange(first + 1, tail + 1) - self._answered - np.searchsorted(answered, due, side="right")
+        over = np.flatnonzero(outstanding > self._max_async)
+        self._checked = tail
+        if len(over):
+            self.final = True
+            self.table.rows = first + int(over[0]) + 1
+            self._bind()
 
     def _skip_taken(self) -> int:
         head, rows, taken = self.head, self.rows, self._taken

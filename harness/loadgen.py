@@ -24,6 +24,10 @@ MODES = ("SubmissionRun", "AccuracyOnly", "PerformanceOnly", "FindPeakPerformanc
 """In the order of LoadGen's enumeration: the number that a configuration file gives is the index."""
 
 
+CONFIGURED = {"performance": "PerformanceOnly", "accuracy": "AccuracyOnly", "submission": "SubmissionRun"}
+"""Our name of a mode, and LoadGen's."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requested:
     """TestSettings, with the attribute names and defaults of the Python module. `from_names` makes one from a dictionary."""

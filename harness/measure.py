@@ -17,6 +17,7 @@ from harness.core import SECOND_NS, Answer, Columns, Reason, Scenario, Settings,
 from harness.crew import Crew, Died, Hung
 from harness.ledger import Ledger
 from harness.progress import Progress, Snapshot
+from harness.responses import Keep
 from harness.stats import percentile
 from harness.worker import Report
 
@@ -32,13 +33,15 @@ SHARED_ROWS = 1 << 26
 
 @dataclass(slots=True)
 class Measured:
-    """A served ledger. `answers`: kept answers by row; `reasons`: why the run is INVALID whatever the scenario says."""
+    """A served ledger. `answers`: kept answers by row; `reasons`: why the run is INVALID whatever the scenario says; `begun_ns`: Unix
+    time of its start."""
 
     columns: Columns
     answers: dict[int, Answer] = field(default_factory=dict)
     reasons: list[Reason] = field(default_factory=list)
     interrupted: bool = False
     seconds: float = 0.0
+    begun_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -84,7 +87,7 @@ class Watch:
 
 
 def measure(
-    crew: Crew, scenario: Scenario | None, settings: Settings, traffic: Traffic, policy: Policy, watch: Watch, seed: int
+    crew: Crew, scenario: Scenario | None, settings: Settings, traffic: Traffic, policy: Policy, watch: Watch, keep: Keep
 ) -> Measured:
     """Have `crew` serve `traffic`. `scenario` None: no more than what is in `traffic`. Never raises for what workers do: it tells."""
 
@@ -96,10 +99,12 @@ def measure(
     with noted_interrupts() as interrupts:
         watcher = _Watcher(ledger, watch, interrupts)
         started = time.monotonic_ns()
-        results = crew.serve(ledger, seed, watcher.tick)
+        results = crew.serve(ledger, keep, watcher.tick)
         ended = time.monotonic_ns()
-    columns = ledger.columns(ended - (ledger.start or started))
-    measured = Measured(columns, interrupted=interrupts.seen, seconds=(ended - started) / 1e9)
+    start = ledger.start or started
+    columns = ledger.columns(ended - start)
+    begun_ns = time.time_ns() - (time.monotonic_ns() - start)
+    measured = Measured(columns, interrupted=interrupts.seen, seconds=(ended - started) / 1e9, begun_ns=begun_ns)
     for result in results:
         if isinstance(result, Report):
             measured.answers |= result.answers

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness import inputs, models, plugins, rules, units
+from harness.bench import beside_the_round
 from harness.blank import BlankTask
 from harness.config import FIELDS, RunConfig
 from harness.core import SECOND_NS, BackendOptions, Model, Scenario, Settings, Task
@@ -21,6 +22,7 @@ class Plan:
     rows: tuple[tuple[str, str], ...]
     changed: tuple[tuple[str, str], ...]
     missing: tuple[str, ...]
+    beside: str = ""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -28,6 +30,7 @@ class Plan:
 
     def text(self) -> str:
         lines = [f"{name:<16}{text}" for name, text in self.rows if text]
+        lines += ["", self.beside] if self.beside else []
         lines += (
             ["", "settings that differ from their defaults:", *(f"  {name:<20}{value}" for name, value in self.changed)]
             if self.changed
@@ -64,7 +67,8 @@ def make(config: RunConfig) -> Plan:
         ("expected time", _time(config, played, found)),
         ("memory", _memory(config, played, found)),
     )
-    return Plan(rows, _changed(config), tuple(missing))
+    beside = beside_the_round(config, found.scenario, played, len(found.task.samples)) if found.task else ""
+    return Plan(rows, _changed(config), tuple(missing), beside)
 
 
 def _look_up(config: RunConfig, missing: list[str]) -> _Found:

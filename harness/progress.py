@@ -46,6 +46,10 @@ class Progress(Protocol):
         """Show the run as it is now; may be called as often as convenient."""
         ...
 
+    def note(self, text: str) -> None:
+        """Show lines that stay."""
+        ...
+
     def close(self) -> None:
         """Leave the screen ready for the result."""
         ...
@@ -91,6 +95,8 @@ class Silent:
 
     def update(self, snapshot: Snapshot) -> None: ...
 
+    def note(self, text: str) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -109,6 +115,9 @@ class PlainLines:
         if self._now() >= self._next:
             print(describe(snapshot), file=self._stream, flush=True)
             self._next = self._now() + self._every_s
+
+    def note(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
 
     def close(self) -> None: ...
 
@@ -129,6 +138,10 @@ class LiveLine:
         if self._now() >= self._next:
             self._show(describe(snapshot))
             self._next = self._now() + self._every_s
+
+    def note(self, text: str) -> None:
+        self.close()
+        print(text, file=self._stream, flush=True)
 
     def close(self) -> None:
         """Clear the line."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from harness import store, summary
@@ -12,8 +13,11 @@ from harness.bench import Bench
 from harness.core import Accuracy, Columns, Int64, Metric, Reason, Run, Task, Verdict
 from harness.errors import AssayError, ExitCode
 from harness.measure import Measured
+from harness.modes import Outcome
 from harness.stats import latency_summary
 from harness.validity import query_latency_ns
+
+_FILES = {"report": "report.md"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +30,15 @@ class Origin:
     backend: Mapping[str, Any]
 
 
-def as_run(bench: Bench, origin: Origin, measured: Measured, scored: Accuracy | None) -> Run:
-    """Everything that was found out, judged."""
+def as_run(bench: Bench, origin: Origin, outcome: Outcome, scored: Accuracy | None, files: Mapping[str, str]) -> Run:
+    """Everything that was found out, judged. `files`: what else lies in the folder."""
+    measured = outcome.judged.measured
     columns, settings = measured.columns, bench.settings
-    verdict = bench.scenario.judge(columns, settings) if len(columns.sample) else None
-    reasons = [*measured.reasons, *(verdict.reasons if verdict else ()), *_accuracy_reasons(scored)]
+    verdict = _judge(bench, measured, scored) if len(columns.sample) else None
+    reasons = [*measured.reasons, *outcome.reasons, *(verdict.reasons if verdict else ()), *_accuracy_reasons(scored)]
     played = summary.traffic(columns, settings, bench.scenario.closed_loop, verdict.rates if verdict else {})
     played["latency_bound"] = {"percentile": settings.percentile, "ns": settings.latency_bound_ns} if bench.scenario.paced else None
+    played |= outcome.facts | _source(bench)
     return _record(
         bench,
         origin,
@@ -45,8 +51,25 @@ def as_run(bench: Bench, origin: Origin, measured: Measured, scored: Accuracy | 
         early_stopping=asdict(verdict.early_stopping) if verdict and verdict.early_stopping else None,
         warnings=[*bench.warnings, *summary.warnings(played, origin.backend["needs_inputs"])],
         complete=not measured.interrupted and not measured.reasons,
-        exit_code=_exit_code(measured, verdict, scored),
+        files={"ledger": store.QUERIES_FILE, **_FILES, **files} if len(columns.sample) else _FILES,
+        exit_code=_exit_code(outcome, verdict, scored),
     )
+
+
+def _judge(bench: Bench, measured: Measured, scored: Accuracy | None) -> Verdict:
+    """By the scenario; an accuracy run has a score and no speed."""
+    if bench.settings.mode == "performance":
+        return bench.scenario.judge(measured.columns, bench.settings)
+    if scored is None:
+        return Verdict(None)
+    return Verdict(Metric(scored.metric, scored.value, "points", "higher"))
+
+
+def _source(bench: Bench) -> dict[str, Any]:
+    """Where replayed traffic came from."""
+    if bench.config.traffic is None:
+        return {}
+    return {"replayed": {"file": str(bench.config.traffic), "sha256": sha256(bench.config.traffic.read_bytes()).hexdigest()}}
 
 
 def _latencies(bench: Bench, columns: Columns) -> Int64:
@@ -83,8 +106,7 @@ def _record(bench: Bench, origin: Origin, **found: Any) -> Run:
         conditions={**origin.conditions, "data": _data(bench.task), "others_cpu_share": bench.others_share},
         telemetry={},
         timings=bench.timings,
-        files={"ledger": store.QUERIES_FILE, "report": "report.md"} if found["latency_ns"] else {"report": "report.md"},
-        **found,
+        **{"files": _FILES, **found},
     )
 
 
@@ -116,11 +138,12 @@ def _accuracy_reasons(scored: Accuracy | None) -> list[Reason]:
     ]
 
 
-def _exit_code(measured: Measured, verdict: Verdict | None, scored: Accuracy | None) -> int:
+def _exit_code(outcome: Outcome, verdict: Verdict | None, scored: Accuracy | None) -> int:
+    measured = outcome.judged.measured
     if measured.interrupted:
         return int(ExitCode.INTERRUPTED)
     if verdict is None or not measured.columns.served.any():
         return int(ExitCode.FAILED)
     if scored is not None and scored.passed is False:
         return int(ExitCode.ACCURACY)
-    return int(ExitCode.INVALID if measured.reasons or not verdict.valid else ExitCode.OK)
+    return int(ExitCode.INVALID if measured.reasons or outcome.reasons or not verdict.valid else ExitCode.OK)

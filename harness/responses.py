@@ -8,25 +8,53 @@ with probability KEEP_ALL / i, so memory grows with the logarithm of the run's l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.core import Answer, Batch, Int64, IntArray, Output
+from harness.accuracy_log import selected
+from harness.core import AccuracyLog, Answer, Batch, Int64, IntArray, Output
 
 KEEP_ALL = 1024
 
 
-def wanted_rows(samples: IntArray, sample_count: int, seed: int) -> NDArray[np.bool_]:
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Which answers a run keeps; picklable.
+
+    seed      chooses among those beyond the first to each sample
+    every     all of them: an accuracy run, whose log holds every answer
+    log       those that LoadGen's accuracy log would hold, too; `expected` and `first` as in `accuracy_log.selected`
+    """
+
+    seed: int
+    every: bool = False
+    log: AccuracyLog | None = None
+    expected: int = 1
+    first: int = 0
+
+    def logged(self, rows: int) -> NDArray[np.bool_]:
+        """Rows whose answers go to the accuracy log: (rows,)."""
+        if self.every:
+            return np.ones(rows, np.bool_)
+        if self.log is None:
+            return np.zeros(rows, np.bool_)
+        return selected(self.log, self.expected, rows, self.first)
+
+
+def wanted_rows(samples: IntArray, sample_count: int, keep: Keep) -> NDArray[np.bool_]:
     """Which rows' answers to keep. `samples`: (rows,) sample of each row. Same arguments, same selection, in every process."""
     rows = len(samples)
+    if keep.every:
+        return np.ones(rows, np.bool_)
     first = np.full(sample_count, -1, np.int64)
     first[samples[::-1]] = np.arange(rows - 1, -1, -1)
     chance = KEEP_ALL / np.maximum(np.arange(rows), 1)
-    wanted = np.random.default_rng(seed).random(rows) < chance
+    wanted = np.random.default_rng(keep.seed).random(rows) < chance
     wanted[first[first >= 0]] = True
-    return wanted
+    return np.asarray(wanted | keep.logged(rows))
 
 
 def fault(outputs: Mapping[str, NDArray[Any]], expected: Sequence[Output], batch: Batch) -> str | None:
@@ -48,10 +76,10 @@ def fault(outputs: Mapping[str, NDArray[Any]], expected: Sequence[Output], batch
 class Responses:
     """Answers that one worker keeps. `per_token`: names of outputs to be cut to each sample's real length."""
 
-    def __init__(self, expected: Sequence[Output], sample_count: int, seed: int) -> None:
+    def __init__(self, expected: Sequence[Output], sample_count: int, keep: Keep) -> None:
         self._expected = expected
         self._sample_count = sample_count
-        self._seed = seed
+        self._keep = keep
         self._wanted: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self._kept: dict[int, Answer] = {}
 
@@ -61,7 +89,7 @@ class Responses:
         if wrong is not None:
             return wrong
         if int(rows.max()) >= len(self._wanted):
-            self._wanted = wanted_rows(all_samples, self._sample_count, self._seed)
+            self._wanted = wanted_rows(all_samples, self._sample_count, self._keep)
         for place in np.flatnonzero(self._wanted[rows]).tolist():
             self._kept[int(rows[place])] = self._cut(outputs, place, int(batch.lengths[place]))
         return None

@@ -4,11 +4,12 @@
 |----------|------------|----------------|-------------------------------|
 | quick    | 10 s       | reported       | the user's                    |
 | standard | 60 s       | required       | the user's                    |
-| mlperf   | 600 s      | required       | MLPerf Inference v6.1, fixed  |
+| mlperf   | 600 s      | required       | those of the round, fixed     |
 
 Only a schedule can outgrow what a system serves: the session gives it up after `GIVE_UP_FACTOR` x its length + 60 s, under mlperf never, as
 LoadGen. Offline asks every sample at least once where the answers are scored, so that the score is that of the timed run.
-Source of the mlperf column: mlperf.conf of LoadGen 6.0.17, model bert, and the wildcard model where bert has no entry.
+Source of the mlperf row: mlperf.conf of LoadGen 6.0.17, model bert, and the wildcard model where bert has no entry; only the seeds
+differ between rounds (`harness.rounds`).
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness import rounds
 from harness.config import RunConfig, flag
-from harness.core import MS_NS, SECOND_NS, Scenario, Seeds, Settings
+from harness.core import MS_NS, SECOND_NS, AccuracyLog, Scenario, Seeds, Settings
 from harness.early_stopping import required
 from harness.errors import AssayError, MissingError, UsageError
 
@@ -43,8 +45,6 @@ GIVE_UP_FACTOR, GIVE_UP_EXTRA_S = 5, 60
 """Early stopping may make a schedule four times as long as planned; the rest is for what is still waiting then."""
 
 
-V6_1 = Seeds()
-
 RULES: Mapping[str, Rules] = {
     "quick": Rules("quick", duration_s=10, early_stopping=False),
     "standard": Rules("standard", duration_s=60, early_stopping=True),
@@ -58,10 +58,14 @@ RULES: Mapping[str, Rules] = {
             "performance_samples": 10_833,
             "latency_bound": 130.0,
             "samples_per_query": 8,
-            "qsl_seed": V6_1.qsl,
-            "sample_seed": V6_1.sample_index,
-            "schedule_seed": V6_1.schedule,
             "max_duration": 0.0,
+            "max_queries": None,
+            "max_async": None,
+            "issue": "random",
+            "concatenate": False,
+            "accuracy_count": 10_833,
+            "traffic": None,
+            "test05": False,
             "accuracy": True,
             "accuracy_samples": None,
         },
@@ -80,6 +84,7 @@ def resolve(config: RunConfig, scenario: Scenario, task_latency_bound_ns: int, *
     percentile = config.percentile or scenario.percentile
     floor = _least_queries(rules, scenario, percentile)
     _refuse_contradictions(config, rules, scenario, floor)
+    _refuse_modes(config, scenario)
     duration = config.duration or rules.duration_s
     performance = rules.fixed.get("performance_samples", config.performance_samples or 0)
     if sample_count is not None and performance > sample_count:
@@ -92,14 +97,36 @@ def resolve(config: RunConfig, scenario: Scenario, task_latency_bound_ns: int, *
         latency_bound_ns=_latency_bound_ns(config, rules, task_latency_bound_ns),
         percentile=percentile,
         samples_per_query=config.samples_per_query,
+        max_queries=config.max_queries or 0,
         performance_sample_count=performance,
-        seeds=Seeds(
-            V6_1.qsl if config.qsl_seed is None else config.qsl_seed,
-            V6_1.sample_index if config.sample_seed is None else config.sample_seed,
-            V6_1.schedule if config.schedule_seed is None else config.schedule_seed,
-        ),
+        library_sample_count=performance or sample_count or 0,
+        accuracy_sample_count=_accuracy_count(config, sample_count),
+        seeds=_seeds(config),
+        issue=config.issue,
+        same_index=config.same_index,
+        concatenate_permutation=config.concatenate,
+        coalesce=config.coalesce,
+        max_async=config.max_async or 0 if scenario.paced else 0,
+        accuracy_log=AccuracyLog(config.accuracy_log_seed, config.accuracy_log_probability, config.accuracy_log_target),
         require_early_stopping=rules.early_stopping,
     )
+
+
+def _seeds(config: RunConfig) -> Seeds:
+    """Those of the round, of its TEST05, or the user's."""
+    built_in = rounds.test05_seeds(config.round) if config.test05 else rounds.seeds(config.round)
+    return Seeds(
+        built_in.qsl if config.qsl_seed is None else config.qsl_seed,
+        built_in.sample_index if config.sample_seed is None else config.sample_seed,
+        built_in.schedule if config.schedule_seed is None else config.schedule_seed,
+    )
+
+
+def _accuracy_count(config: RunConfig, sample_count: int | None) -> int:
+    count = config.accuracy_count or 0
+    if sample_count is not None and count > sample_count:
+        raise UsageError(f"--accuracy-count {count}: the data has {sample_count:,} samples", "give fewer, or more data by --data")
+    return count
 
 
 def _too_few_samples(rules: Rules, performance: int, sample_count: int) -> AssayError:
@@ -151,9 +178,29 @@ def _refuse_contradictions(config: RunConfig, rules: Rules, scenario: Scenario, 
         raise UsageError(f"--rules {rules.name} does not allow {'; '.join(problems)}", "leave these out, or use --rules quick")
 
 
+def _refuse_modes(config: RunConfig, scenario: Scenario) -> None:
+    """Raises UsageError for modes that exclude one another, or the scenario."""
+    search = config.find_peak != "none"
+    processes = config.workers > 1 and config.worker_mode == "process"
+    excluded = (
+        (search and not scenario.paced, f"--find-peak is not for {scenario.name}", "use --scenario server: only there a rate is asked for"),
+        (search and config.mode != "performance", f"--find-peak and --mode {config.mode}", "search in performance mode"),
+        (search and config.engine != "native", "--find-peak and --engine mlcommons", "search with --engine native, then confirm the rate"),
+        (search and config.traffic is not None, "--find-peak and --traffic", "a recorded trace has its own rate"),
+        (config.engine != "native" and config.traffic is not None, "--engine mlcommons and --traffic", "replay with --engine native"),
+        (config.engine != "native" and processes, "--engine mlcommons and several processes", "use --worker-mode thread or --workers 1"),
+        (config.issue == "unique" and config.mode != "performance", f"--issue unique and --mode {config.mode}", "use --mode performance"),
+    )
+    for refused, text, cure in excluded:
+        if refused:
+            raise UsageError(f"{text} exclude each other" if " and " in text else text, cure)
+
+
 def _against_fixed(config: RunConfig, rules: Rules, scenario: Scenario) -> list[str]:
     """Settings that differ from the one value the rules give them; None in the configuration is "by the rules"."""
-    fixed = {**rules.fixed, "percentile": scenario.percentile} if rules.fixed else {}
+    seeds = rounds.seeds(config.round)
+    by_round = {"qsl_seed": seeds.qsl, "sample_seed": seeds.sample_index, "schedule_seed": seeds.schedule}
+    fixed = {**rules.fixed, **by_round, "percentile": scenario.percentile} if rules.fixed else {}
     problems = []
     for name, value in fixed.items():
         given = getattr(config, name)

@@ -5,27 +5,23 @@ Everything that can be wrong is found before anything is measured; from then on 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import psutil
 
-from harness import conditions, plugins, probe, store
+from harness import conditions, logs, modes, plugins, probe, store
 from harness.bench import ANSWER_SEED, Bench, prepare, specs
 from harness.ceiling import SHARE, measure_ceiling
 from harness.config import RunConfig
-from harness.core import MS_NS, Columns, Run, Settings
+from harness.core import MS_NS, Columns, Run
 from harness.crew import Crew, form, patience
-from harness.errors import RunError, UsageError
+from harness.errors import RunError
 from harness.gate import check_answers
-from harness.interference import WORTH_SAYING, cpu_time, others_share
-from harness.measure import Measured, Watch, measure
 from harness.progress import Progress, Silent
 from harness.record import Origin, as_run, failed_run
-from harness.rules import GIVE_UP_EXTRA_S, GIVE_UP_FACTOR, RULES
-from harness.table import ROW_BYTES
 from harness.warmup import largest_batch, warm_up_batches
 
 REPORTS = ("markdown",)
@@ -33,6 +29,9 @@ REPORTS = ("markdown",)
 
 PROBE_S = 4.0
 """Most time for a probe of service times."""
+
+EXPECTED_MOST = 500_000.0
+"""Most queries a second that LoadGen is told to expect: it makes them all beforehand."""
 
 LOAD_PATIENCE = 10
 """Loading may take this many times as long as a call may hang: large models come from slow disks."""
@@ -56,7 +55,7 @@ def run(config: RunConfig, *, progress: Progress | None = None) -> Finished:
     folder = store.open_folder(config.out, store.make_run_id(started, config.scenario, config.task, config.backend, config.name or ""))
     try:
         bench = prepare(config, progress or Silent())
-        result = _conduct(bench, folder.path.name, started)
+        result = _conduct(bench, folder.path, started)
     except BaseException:
         folder.discard()
         raise
@@ -64,28 +63,30 @@ def run(config: RunConfig, *, progress: Progress | None = None) -> Finished:
         if progress is not None:
             progress.close()
     texts = {f"report.{each.EXTENSION}": each.render(result[0], result[1]) for each in (plugins.load("reports", name) for name in REPORTS)}
-    folder.save(result[0], result[1], texts)
+    folder.save(result[0], result[1], texts | result[2])
     return Finished(result[0], result[1], folder.path)
 
 
-def _conduct(bench: Bench, run_id: str, started: datetime) -> tuple[Run, Columns | None]:
-    """Load, warm, measure, judge."""
+def _conduct(bench: Bench, folder: Path, started: datetime) -> tuple[Run, Columns | None, dict[str, Iterable[str]]]:
+    """Load, warm, measure, judge; the run, its ledger, and LoadGen's logs by file name."""
     config = bench.config
     context = conditions.collect(ROOT)
     crew = form(specs(bench, config.backend, config.workers), processes=config.workers > 1 and config.worker_mode == "process")
     try:
         with bench.phase("load"):
-            origin = Origin(run_id, started, context, crew.call("load", tick=patience(LOAD_PATIENCE * config.hang_timeout))[0])
+            origin = Origin(folder.name, started, context, crew.call("load", tick=patience(LOAD_PATIENCE * config.hang_timeout))[0])
         try:
             _warm(bench, crew)
             _settle_rate(bench, crew)
         except RunError as error:
-            return failed_run(bench, origin, error), None
-        measured = _measure(bench, crew)
-        scored = check_answers(bench, crew, measured, origin.backend)
+            return failed_run(bench, origin, error), None, {}
+        outcome = modes.play(bench, crew, folder)
+        scored = check_answers(bench, crew, outcome, origin.backend)
     finally:
         crew.close()
-    return as_run(bench, origin, measured, scored), measured.columns
+    texts = logs.files(bench, outcome, context)
+    names = {Path(name).stem: name for name in texts}
+    return as_run(bench, origin, outcome, scored, names), outcome.judged.measured.columns, texts
 
 
 def _warm(bench: Bench, crew: Crew) -> None:
@@ -101,18 +102,33 @@ def _warm(bench: Bench, crew: Crew) -> None:
 
 def _settle_rate(bench: Bench, crew: Crew) -> None:
     """Find the rate where the scenario needs one and none was given, and say what was chosen."""
-    if not bench.scenario.needs_rate or bench.config.target_qps is not None:
+    expected = bench.config.engine != "native"  # LoadGen makes its queries beforehand, by the expected latency
+    if bench.config.target_qps is not None or bench.recorded is not None or not (bench.scenario.needs_rate or expected):
         return
     samples, settings, policy = bench.task.samples, bench.settings, bench.policy
     with bench.phase("probe"):
         model = probe.probe(crew, samples, policy, PROBE_S, ANSWER_SEED, patience(PROBE_S + bench.config.hang_timeout))
-        if bench.scenario.paced:
+        if bench.scenario.closed_loop:
+            rate = _expected_rate(bench, model)
+        elif bench.scenario.paced:
             highest = probe.highest_rate(bench.scenario, settings, model, samples, policy, crew.size, ANSWER_SEED)
             rate = _rate_below(bench, highest, model)
         else:
             rate = probe.offline_rate(bench.scenario, settings, model, samples, policy, crew.size)
             rate = min(rate, measure_ceiling().queries_per_second)  # an expectation only: the run goes on if it was too low
     bench.settings = replace(settings, target_qps=_rounded(rate))
+
+
+def _expected_rate(bench: Bench, model: probe.ServiceModel) -> float:
+    """Queries a second that LoadGen may expect where each waits for the one before: twice what the probe saw, so that it does not run out
+    of queries."""
+    samples = bench.scenario.traffic(bench.settings, len(bench.task.samples)).parts[0].samples_per_query
+    query_ns = model.time_ns(samples, int(np.median(bench.task.samples.lengths)))
+    rate = min(2e9 / max(query_ns, 1.0), EXPECTED_MOST)
+    bench.warnings.append(
+        f"expected latency of {1000 / rate:.3g} ms told to LoadGen: half of what a probe saw, so that it makes enough queries"
+    )
+    return rate
 
 
 def _rate_below(bench: Bench, highest: float | None, model: probe.ServiceModel) -> float:
@@ -138,54 +154,3 @@ def _rate_below(bench: Bench, highest: float | None, model: probe.ServiceModel) 
 def _rounded(rate: float) -> float:
     """Three significant digits: a rate people can type."""
     return float(f"{rate:.3g}")
-
-
-def _refuse_too_large(settings: Settings) -> None:
-    """Raises UsageError for a schedule that would not fit into memory, before it is made."""
-    rows = max(settings.min_queries * settings.samples_per_query, settings.target_qps * settings.min_duration_ns / 1e9)
-    needed, free = rows * ROW_BYTES * 1.5, psutil.virtual_memory().available
-    if needed > free:
-        raise UsageError(
-            f"a ledger of {rows:,.0f} rows needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
-            "ask for fewer: lower --target-qps, --duration or --min-queries",
-        )
-
-
-def _give_up_ns(bench: Bench, planned_s: float) -> int:
-    """When to stop serving a backlog; 0: never. Traffic that waits for the system ends by itself."""
-    if bench.scenario.closed_loop:
-        return 0
-    if bench.settings.max_duration_ns:  # ends a schedule; what was asked by then has as long again to be answered
-        return bench.settings.max_duration_ns * (2 if bench.scenario.paced else 1)
-    if not bench.scenario.paced or not RULES[bench.config.rules].gives_up:
-        return 0
-    return round((GIVE_UP_FACTOR * planned_s + GIVE_UP_EXTRA_S) * 1e9)
-
-
-def _measure(bench: Bench, crew: Crew) -> Measured:
-    settings, config = bench.settings, bench.config
-    _refuse_too_large(settings)
-    traffic = bench.scenario.traffic(settings, len(bench.task.samples))
-    planned_s = max(settings.min_duration_ns, 0 if traffic.due_ns is None else int(traffic.due_ns[-1])) / 1e9
-    at_once = not bench.scenario.closed_loop and not bench.scenario.paced
-    watch = Watch(
-        phase="run",
-        progress=bench.progress,
-        planned_s=planned_s,
-        hang_timeout_s=config.hang_timeout,
-        stop_on_error=config.on_error == "stop",
-        percentile=0.0 if at_once else settings.percentile,
-        bound_ns=settings.latency_bound_ns if bench.scenario.paced else 0,
-        give_up_ns=_give_up_ns(bench, planned_s),
-        rows=len(traffic.sample) if at_once else 0,
-    )
-    before = cpu_time()
-    with bench.phase("run"):
-        measured = measure(crew, bench.scenario, settings, traffic, bench.policy, watch, ANSWER_SEED)
-    bench.others_share = others_share(before, cpu_time())
-    if bench.others_share is not None and bench.others_share > WORTH_SAYING:
-        bench.warnings.append(
-            f"other processes used {bench.others_share:.0%} of this machine's cores during the run; latency suffers far more than in "
-            "proportion: run it again when the machine is quiet"
-        )
-    return measured

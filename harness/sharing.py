@@ -77,9 +77,9 @@ class LockedLedger(_SeveralWorkers):
         super().stop()
         self._gate.abort()
 
-    def complete(self, rows: Rows) -> None:
+    def complete(self, rows: Rows, outputs: object = None) -> None:
         with self._lock:
-            super().complete(rows)
+            super().complete(rows, outputs)
 
     def reject(self, rows: Rows) -> None:
         with self._lock:
@@ -184,12 +184,12 @@ class SharedLedger(_SeveralWorkers):
             time.sleep(IDLE_NS / 1e9)
         self.start = self._word[_START]
 
-    def complete(self, rows: Rows) -> None:
+    def complete(self, rows: Rows, outputs: object = None) -> None:
         if self.closed:
             with self._locked():
-                super().complete(rows)
+                super().complete(rows, outputs)
         else:  # nobody else touches these rows, and no count depends on them
-            super().complete(rows)
+            super().complete(rows, outputs)
 
     def _exhausted(self, now: int) -> Rows | int | None:
         return None if self.final else now + IDLE_NS

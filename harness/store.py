@@ -15,7 +15,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -64,6 +64,17 @@ class RunFolder:
         """A report. Raises NotStored."""
         self._guard(name, text.encode())
 
+    def write_chunks(self, name: str, chunks: Iterable[str]) -> None:
+        """A text that need not fit into memory. Raises NotStored."""
+        temporary = self.path / f".{name}"
+        try:
+            with temporary.open("w", encoding="utf-8") as stream:
+                stream.writelines(chunks)
+            temporary.replace(self.path / name)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise _not_stored(self.path / name, error) from error
+
     def write_queries(self, columns: Columns) -> None:
         """The ledger as queries.parquet, one row for each sample asked. Raises NotStored."""
         import pyarrow.parquet as pq
@@ -80,13 +91,17 @@ class RunFolder:
         """run.json, last and atomically. Raises NotStored."""
         self._guard(RUN_FILE, to_json(run).encode())
 
-    def save(self, run: Run, columns: Columns | None, texts: Mapping[str, str]) -> None:
-        """Everything, run.json last. Raises NotStored with what was measured, after keeping run.json in the temporary folder."""
+    def save(self, run: Run, columns: Columns | None, texts: Mapping[str, str | Iterable[str]]) -> None:
+        """Everything, run.json last; a text may come in pieces. Raises NotStored with what was measured, after keeping run.json in the
+        temporary folder."""
         try:
             if columns is not None:
                 self.write_queries(columns)
             for name, text in texts.items():
-                self.write_text(name, text)
+                if isinstance(text, str):
+                    self.write_text(name, text)
+                else:
+                    self.write_chunks(name, text)
             self.write_run(run)
         except NotStored as error:
             kept = _keep_elsewhere(run)

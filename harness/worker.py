@@ -15,7 +15,7 @@ from harness.core import Answer, Backend, BackendOptions, Batch, Int64, IntArray
 from harness.errors import AssayError, BackendError
 from harness.ledger import Ledger, Rows
 from harness.plugins import load as load_plugin
-from harness.responses import Responses
+from harness.responses import Keep, Responses
 
 MESSAGES_KEPT = 10
 """Messages of failed batches that a worker remembers; all are counted."""
@@ -115,18 +115,18 @@ class Worker:
         assert self.backend is not None
         return self.backend.predict(batch)
 
-    def serve(self, ledger: Ledger, seed: int) -> Report:
-        """Serve until the ledger has nothing more. `seed`: which answers beyond the first of each sample are kept."""
+    def serve(self, ledger: Ledger, keep: Keep) -> Report:
+        """Serve until the ledger has nothing more. `keep`: which answers are kept."""
         assert self.backend is not None
         report = Report(self.spec.worker)
         if self.backend.needs_inputs:
-            self._serve_model(ledger, seed, report)
+            self._serve_model(ledger, keep, report)
         else:
             serve_null(ledger, self.backend, report)
         return report
 
-    def _serve_model(self, ledger: Ledger, seed: int, report: Report) -> None:
-        responses = Responses(self.spec.outputs, len(self.spec.samples), seed)
+    def _serve_model(self, ledger: Ledger, keep: Keep, report: Report) -> None:
+        responses = Responses(self.spec.outputs, len(self.spec.samples), keep)
         report.answers = responses.by_row()
         ledger.join()
         while (rows := ledger.take(self.spec.worker)) is not None:
@@ -138,7 +138,7 @@ class Worker:
                 ledger.reject(rows)
                 report.failed(_tell(error))
                 continue
-            ledger.complete(rows)
+            ledger.complete(rows, outputs)
             if batch is not None:
                 wrong = responses.keep(_indices(rows), batch, outputs, ledger.table.sample[: ledger.rows])
                 if wrong is not None:

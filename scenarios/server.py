@@ -10,9 +10,8 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness import early_stopping, stats, units, validity
+from harness import early_stopping, replay, stats, units, validity
 from harness.arrivals import Arrivals
 from harness.core import SECOND_NS, Columns, EarlyStopping, Int32, Int64, Limits, Metric, Part, Reason, Scenario, Settings, Traffic, Verdict
 from harness.sample_order import LoadedSet, QueryOrder, finite_queries, loadable_sets, padded_queries
@@ -35,9 +34,7 @@ class Server:
     def traffic(self, settings: Settings, sample_count: int) -> Traffic:
         """The schedule up to the first query that meets both minima; cut where a maximum is set. Raises UsageError."""
         sets = loadable_sets(settings, sample_count)
-        limits = Limits(
-            settings.min_duration_ns, settings.min_queries, settings.max_duration_ns, settings.max_queries, settings.max_async
-        )
+        limits = Limits(settings.min_duration_ns, settings.min_queries, settings.max_duration_ns, settings.max_queries, settings.max_async)
         if settings.mode == "accuracy":
             return _accuracy_traffic(settings, sets, limits)
         schedule = _Schedule(settings, sets[0], limits)
@@ -178,7 +175,7 @@ def _latency_reason(rows: Columns, settings: Settings) -> list[Reason]:
     name = f"p{100 * settings.percentile:g}"
     rate = units.rate(settings.target_qps, "queries/s")
     text = f"{name} {units.time_ns(tail_ns)} over the {units.time_ns(bound_ns)} bound at {rate}"
-    return [Reason("latency_bound", text, _slower(rows, settings))]
+    return [Reason("latency_bound", text, _slower(rows, settings, settings.percentile))]
 
 
 def _early_stopping_cure(rows: Columns, settings: Settings, stopping: EarlyStopping) -> str:
@@ -190,36 +187,17 @@ def _early_stopping_cure(rows: Columns, settings: Settings, stopping: EarlyStopp
         if early_stopping.is_enough(math.ceil(share * queries) + 1, queries, settings.percentile):
             return f"set --duration to at least {validity.duration_for(queries, stopping.queries, int(rows.due_ns[-1]))}"
         queries += math.ceil(0.1 * queries)
-    return _slower(rows, settings)
+    return _slower(rows, settings, (1 + settings.percentile) / 2)  # half as many over the bound leave room for chance
 
 
-def _slower(rows: Columns, settings: Settings) -> str:
-    """A rate to try: the share of the workers' capacity at which the tail of the wait fits beside the service time.
-
-    From the theory of the queue with Poisson arrivals: the wait is about exponential with mean E[s^2] / (2 E[s] (1 - load)) where s is the
-    service time of a batch (Kingman, "The single server queue in heavy traffic", 1961). Where rows shared batches, these shrink with the
-    rate, so half of the capacity is within reach whatever the formula says.
-    """
+def _slower(rows: Columns, settings: Settings, percentile: float) -> str:
+    """A rate to try: the same arrivals, stretched until they meet the bound with the service times that were measured, less a tenth for
+    other arrivals than these."""
     if not rows.served.any():
         return "see the errors: no query was answered"
-    service = _batch_times_ns(rows)
-    if service.min() > settings.latency_bound_ns:
-        took = units.time_ns(float(service.min()))
-        return f"no rate will do: the fastest batch took {took}; set --max-batch lower or --latency-bound higher"
-    elapsed_ns = max(1, int(rows.done_ns.max()))
-    workers = len(np.unique(rows.worker[rows.served]))
-    capacity = np.count_nonzero(rows.served) / (service.sum() / workers / SECOND_NS)
-    wait_ns = math.log(1 / (1 - settings.percentile)) * float((service**2).mean() / (2 * service.mean()))
-    room_ns = max(1.0, settings.latency_bound_ns - float(np.median(service)))
-    shared = len(service) < 0.7 * np.count_nonzero(rows.served)
-    load = min(0.9, max(0.5 if shared else 0.05, 1 - wait_ns / room_ns))
-    ran = np.count_nonzero(rows.served) / (elapsed_ns / SECOND_NS)
-    return f"set --target-qps to about {number_down(min(load * capacity, 0.9 * settings.target_qps, 0.95 * ran))}"
-
-
-def _batch_times_ns(rows: Columns) -> NDArray[np.float64]:
-    """How long each answered batch took, in ns: (batches,)."""
-    served = np.flatnonzero(rows.served)
-    call = (rows.worker[served].astype(np.int64) << 32) | rows.batch[served]
-    first = served[np.unique(call, return_index=True)[1]]
-    return np.maximum(1.0, (rows.done_ns[first] - rows.taken_ns[first]).astype(np.float64))
+    share = replay.share_of_rate(rows, settings.latency_bound_ns, percentile)
+    if share is None:
+        name = f"p{100 * percentile:g}"
+        return f"no rate will do: {name} is over the bound even for lone queries; use a faster backend or set --latency-bound higher"
+    rate = share * settings.target_qps
+    return f"the last rate that would have met it is about {number_down(rate)}; set --target-qps to {number_down(0.9 * rate)}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import closed_loop, early_stopping, rng
-from harness.arrivals import Arrivals
-from harness.core import Settings, Traffic
-from harness.sample_order import finite_queries, loadable_sets
-from tests.loadgen_settings import ours, scenario_of
+from harness import early_stopping, rng
+from harness.generated import from_file
 
 GOLDEN = Path(os.environ.get("ASSAY_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))
 TRAFFIC = sorted(path for path in GOLDEN.glob("*.json") if '"loaded_sets"' in path.read_text())
@@ -24,84 +20,33 @@ TRAFFIC = sorted(path for path in GOLDEN.glob("*.json") if '"loaded_sets"' in pa
 pytestmark = pytest.mark.skipif(not TRAFFIC, reason="no golden vectors: set ASSAY_GOLDEN")
 
 
-def phases(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """SubmissionRun is an accuracy phase and then a performance phase; test05 replaces the seeds."""
-    settings = dict(config["settings"])
-    if settings.get("test05"):
-        settings["mode"] = "PerformanceOnly"
-        for seed in ("qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed"):
-            settings[seed] = settings.get(f"test05_{seed}", 0)
-    if settings.get("mode") == "SubmissionRun":
-        return [settings | {"mode": "AccuracyOnly"}, settings | {"mode": "PerformanceOnly"}]
-    return [settings]
-
-
-def prefix(traffic: Traffic, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Query numbers, samples and due times of the first `rows` rows, asking for more of the sequence where it needs more."""
-    query, sample, due = [traffic.query], [traffic.sample], [traffic.due_ns]
-    while sum(map(len, sample)) < rows and traffic.more is not None:
-        further = traffic.more(min(777, rows - sum(map(len, sample))))
-        query.append(further.query), sample.append(further.sample), due.append(further.due_ns)
-    joined = [np.concatenate(column)[:rows] if column[0] is not None else None for column in (query, sample, due)]
-    return joined[0], joined[1], joined[2]
-
-
-def generated(settings: dict[str, Any], mine: Settings, total: int) -> tuple[list[int], list[int]]:
-    """LoadGen's log lines generated_query_count and generated_query_duration, one of each per phase."""
-    block = mine.samples_per_query if settings["scenario"] == "MultiStream" else None
-    sets = loadable_sets(mine, total, block)
-    if settings["scenario"] == "Offline":
-        return [1] * len(sets), [closed_loop.period_ns(mine)] * len(sets)
-    if settings["scenario"] == "Server":
-        traffic = scenario_of(settings).traffic(replace(mine, max_queries=0, max_duration_ns=0), total)
-        finite = [finite_queries(mine, loaded) for loaded in sets]
-        counts = [len(traffic.sample) if count is None else count for count in finite]
-        ends = []
-        for count in counts:
-            arrivals = Arrivals(mine.seeds.schedule, mine.target_qps)
-            arrivals.take(count)
-            ends.append(arrivals.next_ns)
-        return counts, ends
-    if settings["scenario"] == "SingleStream":
-        from scenarios.single_stream import effective_settings
-
-        mine = effective_settings(mine, mine.performance_sample_count)
-    counts = [closed_loop.generated_queries(mine, loaded, block) for loaded in sets]
-    return counts, [count * closed_loop.period_ns(mine) for count in counts]
+def sizes_of(query: np.ndarray) -> list[list[int]]:
+    """Query sizes as [size, repeats]."""
+    counts = np.unique(query, return_counts=True)[1].tolist()
+    return [[size, len(list(same))] for size, same in groupby(counts)]
 
 
 @pytest.mark.parametrize("path", TRAFFIC, ids=lambda path: path.stem)
 def test_traffic_is_that_of_the_official_loadgen(path: Path) -> None:
-    """Loaded sets, query sizes, generated counts and durations, sample indices and arrival times equal the recorded ones."""
+    """Loaded sets, query sizes, generated counts and durations, samples, arrival times and logged answers equal the recorded ones."""
     golden = json.loads(path.read_text())
-    config = golden["config"]
-    total = config["qsl_total"]
-    sets, sizes, samples, counts, durations, due, issued = [], [], [], [], [], None, 0
-    run = phases(config)
-    for settings in run:
-        mine = ours(settings, config["qsl_perf"])
-        block = mine.samples_per_query if settings["scenario"] == "MultiStream" else None
-        sets += loadable_sets(mine, total, block)
-        phase_counts, phase_durations = generated(settings, mine, total)
-        counts += phase_counts
-        durations += phase_durations
-        traffic = scenario_of(settings).traffic(mine, total)
-        last = settings is run[-1]
-        rows = golden["issued_samples_total"] - issued if last else len(traffic.sample)
-        query, sample, due = prefix(traffic, rows)
-        issued += len(sample)
-        samples.append(sample)
-        sizes += [len(list(rows)) for _, rows in groupby(query.tolist())]
-    assert [loaded.indices[:2000].tolist() for loaded in sets[:4]] == golden["loaded_sets"]
-    assert [len(loaded) for loaded in sets] == golden["loaded_set_sizes"]
-    assert counts == golden["generated_query_count"]
-    assert durations == golden["generated_query_duration_ns"]
-    assert [[size, len(list(same))] for size, same in groupby(sizes)] == golden["issued_query_sizes_runlength"]
-    assert issued == golden["issued_samples_total"]
-    assert np.concatenate(samples)[:2000].tolist() == golden["sample_indices_first_2000"]
+    made = from_file(path)
+    columns, issued = made.columns(), golden["issued_samples_total"]
+    assert [phase.loaded[:2000].tolist() for phase in made.phases[:4]] == golden["loaded_sets"]
+    assert [len(phase.loaded) for phase in made.phases] == golden["loaded_set_sizes"]
+    assert [phase.queries for phase in made.phases] == golden["generated_query_count"]
+    assert [len(phase.sample) // phase.queries for phase in made.phases] == golden["generated_samples_per_query"]
+    assert [phase.duration_ns for phase in made.phases] == golden["generated_query_duration_ns"]
+    assert sizes_of(columns["query"][:issued]) == golden["issued_query_sizes_runlength"]
+    assert made.rows >= issued
+    assert columns["sample"][:issued][:2000].tolist() == golden["sample_indices_first_2000"]
     if "scheduled_offset_ns_first_2000" in golden:
-        assert due is not None
-        assert due[:2000].tolist() == golden["scheduled_offset_ns_first_2000"]
+        assert made.phases[-1].due_ns[:2000].tolist() == golden["scheduled_offset_ns_first_2000"]
+    if "accuracy_log_seq_id_qsl_idx" in golden:
+        logged = np.flatnonzero(np.concatenate([phase.logged for phase in made.phases]))
+        expected = golden["accuracy_log_seq_id_qsl_idx"]
+        assert [[seq, int(columns["sample"][seq])] for seq in logged[: len(expected)].tolist()] == expected
+        assert len(logged) == len(expected) or len(expected) == 2000
 
 
 @pytest.fixture(scope="module")

@@ -48,6 +48,7 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
         lg.StartTestWithLogSettings(sut, library, make_settings(config["settings"]), log)
         trace = (Path(folder) / "mlperf_log_trace.json").read_text()
         detail = (Path(folder) / "mlperf_log_detail.txt").read_text()
+        logged = json.loads((Path(folder) / "mlperf_log_accuracy.json").read_text())
     lg.DestroyQSL(library)
     lg.DestroySUT(sut)
     values: dict[str, list[Any]] = {}
@@ -55,7 +56,14 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
         line = json.loads(re.sub(r"(-?nan|inf),", "null,", entry))  # one query has no rate
         values.setdefault(line["key"], []).append(line["value"])
     rows = sorted((int(seq), int(query), int(ts.replace(".", "")), int(took)) for ts, seq, query, _, took in BEGIN.findall(trace))
-    return {"loaded": loaded, "sizes": sizes, "indices": indices, "detail": values, "rows": rows}
+    return {
+        "loaded": loaded,
+        "sizes": sizes,
+        "indices": indices,
+        "detail": values,
+        "rows": rows,
+        "logged": [entry["seq_id"] for entry in logged],
+    }
 
 
 if __name__ == "__main__":

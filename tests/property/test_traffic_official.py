@@ -8,17 +8,18 @@ import os
 import random
 import subprocess
 import sys
-from itertools import groupby
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from harness.core import Columns, Status
+from harness import plugins
+from harness.core import Columns, Scenario, Settings, Status
+from harness.generated import generate
+from harness.loadgen import SCENARIOS, from_names, played
 from harness.sample_order import loadable_sets
-from tests.golden.test_golden_traffic import generated, prefix
-from tests.loadgen_settings import ours, scenario_of
 
 pytestmark = [
     pytest.mark.official,
@@ -37,7 +38,7 @@ def random_config(choose: random.Random) -> dict[str, Any]:
     loaded = choose.choice([total, choose.randrange(1, total + 1), total + 5])
     settings: dict[str, Any] = {
         "scenario": scenario,
-        "mode": choose.choice(["PerformanceOnly"] * 3 + ["AccuracyOnly"]),
+        "mode": choose.choice(["PerformanceOnly"] * 4 + ["AccuracyOnly", "SubmissionRun"]),
         **{f"{name}_rng_seed": choose.randrange(2**64) for name in ("qsl", "sample_index", "schedule")},
         "min_query_count": choose.randrange(1, 900),
         "min_duration_ms": choose.choice([0, choose.randrange(1, 50)]),
@@ -49,13 +50,31 @@ def random_config(choose: random.Random) -> dict[str, Any]:
         "multi_stream_samples_per_query": choose.randrange(1, 12),
         "sample_concatenate_permutation": choose.random() < 0.25,
     }
+    for name in ("performance_sample_count_override", "accuracy_sample_count_override"):
+        if choose.random() < 0.2:
+            settings[name] = choose.randrange(1, total + 1)
+    if choose.random() < 0.3:
+        settings["accuracy_log_rng_seed"] = choose.randrange(2**64)
+        settings |= choose.choice(
+            [{"accuracy_log_probability": choose.random() / 4}, {"accuracy_log_sampling_target": choose.randrange(1, 200)}]
+        )
+    if choose.random() < 0.1:
+        settings["test05"] = True
+        settings |= {f"test05_{name}_rng_seed": choose.randrange(2**64) for name in ("qsl", "sample_index", "schedule")}
     issue = choose.choice(["random"] * 3 + ["unique", "same"])
     if issue == "unique" and not (scenario == "MultiStream" and settings["sample_concatenate_permutation"]) and loaded <= total:
         settings["performance_issue_unique"] = True
     if issue == "same":
-        shortest = min(part.distinct for part in loadable_sets(ours(settings, loaded), total))
+        settings_of = [played(from_names(settings), total, loaded, mode) for mode in ("performance", "accuracy")]
+        shortest = min(part.distinct for each in settings_of for part in loadable_sets(each, total))
         settings |= {"performance_issue_same": True, "performance_issue_same_index": choose.randrange(shortest)}
     return {"total": total, "loaded": loaded, "settings": settings}
+
+
+def performance(config: dict[str, Any]) -> Settings:
+    """Ours; the headline as the plain percentile."""
+    settings = played(from_names(config["settings"]), config["total"], config["loaded"], "performance")
+    return replace(settings, require_early_stopping=False)
 
 
 @pytest.fixture(scope="module")
@@ -80,21 +99,26 @@ def runs() -> list[tuple[dict[str, Any], dict[str, Any]]]:
 def test_same_queries(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
     """Loaded sets, query sizes, counts, every sample index and (Server) every arrival time are those of the official LoadGen."""
     for config, official in runs:
-        settings = config["settings"]
-        mine = ours(settings, config["loaded"])
-        block = mine.samples_per_query if settings["scenario"] == "MultiStream" else None
-        sets = loadable_sets(mine, config["total"], block)
-        assert [part.indices.tolist() for part in sets] == official["loaded"], config
-        counts, durations = generated(settings, mine, config["total"])
-        assert counts == official["detail"]["generated_query_count"], config
-        assert durations == official["detail"]["generated_query_duration"], config
-        query, sample, due = prefix(scenario_of(settings).traffic(mine, config["total"]), len(official["indices"]))
-        assert sample.tolist() == official["indices"], config
-        assert [len(list(rows)) for _, rows in groupby(query.tolist())] == official["sizes"], config
-        if settings["scenario"] == "Server" and settings["mode"] == "PerformanceOnly":
-            assert due is not None
-            asked = [row[2] for row in official["rows"]]
-            assert due.tolist() == [at - asked[0] for at in asked], config
+        made = generate(from_names(config["settings"]), config["total"], config["loaded"])
+        assert [phase.loaded.tolist() for phase in made.phases] == official["loaded"], config
+        assert [phase.queries for phase in made.phases] == official["detail"]["generated_query_count"], config
+        assert [phase.duration_ns for phase in made.phases] == official["detail"]["generated_query_duration"], config
+        columns, issued = made.columns(), len(official["indices"])
+        assert columns["sample"][:issued].tolist() == official["indices"], config
+        assert np.unique(columns["query"][:issued], return_counts=True)[1].tolist() == official["sizes"], config
+        if config["settings"]["scenario"] == "Server" and made.phases[-1].mode == "performance":
+            last = made.phases[-1].due_ns
+            asked = [row[2] for row in official["rows"]][-len(last) :]
+            assert last.tolist() == [at - asked[0] for at in asked], config
+
+
+def test_same_answers_logged(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    """The accuracy log holds the same samples, by sequence number, as that of the official LoadGen."""
+    for config, official in runs:
+        made = generate(from_names(config["settings"]), config["total"], config["loaded"])
+        logged = np.flatnonzero(np.concatenate([phase.logged for phase in made.phases])).tolist()
+        issued = len(official["indices"])
+        assert [seq for seq in logged if seq < issued] == sorted(official["logged"]), config
 
 
 def ledger(official: dict[str, Any]) -> Columns:
@@ -133,11 +157,12 @@ def test_same_verdict(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> None
     judged = 0
     for config, official in runs:
         settings = config["settings"]
-        if settings["mode"] == "AccuracyOnly":
+        if settings["mode"] != "PerformanceOnly":
             continue
-        mine = ours(settings, config["loaded"])
+        mine = performance(config)
         columns = ledger(official)
-        verdict = scenario_of(settings).judge(columns, mine)
+        scenario: Scenario = plugins.load("scenarios", SCENARIOS[settings["scenario"]]).create()
+        verdict = scenario.judge(columns, mine)
         said = {key: values[-1] for key, values in official["detail"].items()}
         key, bound_key = HEADLINE[settings["scenario"]]
         assert g6(verdict.metric.value) == g6(said[key]), config

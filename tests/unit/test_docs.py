@@ -236,7 +236,13 @@ def example_keys() -> dict[str, Any]:
     """What a null run does not have: a model, accuracy, reasons, a bound of early stopping, every phase."""
     return {
         "model": example_runs.VALID.model,
-        "timings": {**example_runs.VALID.timings, "reference": 1.0},
+        "timings": {**example_runs.VALID.timings, "reference": 1.0, "find_peak": 1.0},
+        "traffic": {
+            "find_peak": {"algorithm": "loadgen", "found_qps": 1.0, "tried": [{"target_qps": 1.0, "met": True}]},
+            "official": {"version": "6.0.17", "result_validity": "VALID", "disagreements": []},
+            "replayed": {"file": "x", "sha256": "x"},
+        },
+        "files": {"mlperf_log_trace": "mlperf_log_trace.json"},
         "accuracy": {each.name: "x" for each in fields(Accuracy) if each.name not in ("scores", "agreement")}
         | {"scores": {"f1": 1.0}, "agreement": {"compared": 256, "different": 0}},
         "early_stopping": {each.name: "x" for each in fields(EarlyStopping)},

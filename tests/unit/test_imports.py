@@ -26,7 +26,7 @@ LOCAL = {
     "tokenizers": {"harness/tokenization.py"},
     "huggingface_hub": {"harness/downloads.py"},
     "safetensors": {"harness/embedded.py", "harness/lora.py"},
-    "pyarrow": {"harness/store.py"},
+    "pyarrow": {"harness/store.py", "harness/traffic_file.py"},
     "rich": {"reports/terminal.py"},
 }
 """Files that import a heavy library inside the functions that need it."""

@@ -17,6 +17,7 @@ from harness.crew import ProcessCrew, ThreadCrew, patience
 from harness.errors import BackendError
 from harness.measure import Measured, Watch, measure
 from harness.progress import Silent
+from harness.responses import Keep
 from harness.worker import WorkerSpec
 
 ROWS = 60
@@ -77,7 +78,7 @@ def watch(hang_timeout_s: float = 60.0, **options: object) -> Watch:
 def serve(crew: ThreadCrew | ProcessCrew, watching: Watch) -> Measured:
     try:
         crew.call("load")
-        return measure(crew, None, Settings(), once_each(), Policy("fifo", 4), watching, seed=0)
+        return measure(crew, None, Settings(), once_each(), Policy("fifo", 4), watching, keep=Keep(0))
     finally:
         crew.close()
 
@@ -144,7 +145,7 @@ def test_errors_stop_the_run_after_a_grace(backend_file: str, monkeypatch: pytes
     )  # 100 s of traffic, every row of which fails
     crew = ThreadCrew([spec(backend_file, "raise")])
     crew.call("load")
-    measured = measure(crew, None, Settings(), many, Policy("fifo", 4), watch(), seed=0)
+    measured = measure(crew, None, Settings(), many, Policy("fifo", 4), watch(), keep=Keep(0))
     crew.close()
     assert measured.seconds < 50
     assert "errors" in [reason.code for reason in measured.reasons]
@@ -155,7 +156,7 @@ def test_a_hopeless_backlog_is_given_up(backend_file: str) -> None:
     crew = ThreadCrew([spec(backend_file, "slow")])
     crew.call("load")
     many = Traffic(np.arange(10_000), np.zeros(10_000, np.int32), np.zeros(10_000, np.int64), Limits(0, 1))
-    measured = measure(crew, None, Settings(), many, Policy("fifo", 1), watch(give_up_ns=10**9), seed=0)
+    measured = measure(crew, None, Settings(), many, Policy("fifo", 1), watch(give_up_ns=10**9), keep=Keep(0))
     crew.close()
     assert [reason.code for reason in measured.reasons] == ["backlog", "unanswered"]
     assert measured.seconds < 20
@@ -167,7 +168,7 @@ def test_first_interrupt_keeps_what_was_measured(backend_file: str) -> None:
     crew.call("load")
     many = Traffic(np.arange(10_000), np.zeros(10_000, np.int32), np.zeros(10_000, np.int64), Limits(0, 1))
     threading.Timer(0.7, signal.raise_signal, [signal.SIGINT]).start()
-    measured = measure(crew, None, Settings(), many, Policy("fifo", 1), watch(), seed=0)
+    measured = measure(crew, None, Settings(), many, Policy("fifo", 1), watch(), keep=Keep(0))
     crew.close()
     assert measured.interrupted
     assert measured.reasons[0].code == "interrupted"
@@ -196,7 +197,7 @@ def test_a_stopped_worker_process_does_not_keep_the_run_alive(backend_file: str)
     stop = threading.Timer(0.7, os.kill, [crew._processes[1].pid, signal.SIGSTOP])
     stop.start()
     try:
-        measured = measure(crew, None, Settings(), steady, Policy("fifo", 4), watch(hang_timeout_s=1.5), seed=0)
+        measured = measure(crew, None, Settings(), steady, Policy("fifo", 4), watch(hang_timeout_s=1.5), keep=Keep(0))
     finally:
         stop.join()
         os.kill(crew._processes[1].pid or 0, signal.SIGCONT)

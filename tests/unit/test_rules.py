@@ -22,6 +22,7 @@ class Named:
     percentile: float
     quick_queries: int = 64
     needs_rate: bool = False
+    paced: bool = False
 
     def traffic(self, settings: Settings, sample_count: int) -> Traffic:
         raise NotImplementedError

@@ -349,14 +349,13 @@ def test_server_verdict() -> None:
 
 
 def test_server_over_its_bound() -> None:
-    """The reason has percentile, bound and rate; the cure has a lower rate."""
+    """The reason has percentile, bound and rate; where lone queries take too long, no lower rate is the cure."""
     settings = replace(STRICT, require_early_stopping=False)
     assert SERVER.judge(served(300, 2), settings).reasons == ()
     verdict = SERVER.judge(served(300, 3), settings)  # element 297 of 300
     assert codes(verdict) == ["latency_bound"]
     assert verdict.reasons[0].text == "p99 20.0 ms over the 10.0 ms bound at 100 queries/s"
-    assert verdict.reasons[0].cure.startswith("set --target-qps to about ")
-    assert 0 < float(verdict.reasons[0].cure.rsplit(" ", 1)[1]) < 100
+    assert verdict.reasons[0].cure.startswith("no rate will do: p99 is over the bound even for lone queries")
 
 
 def queue(rate: float, service_ns: int, queries: int, seed: int) -> Columns:
@@ -374,21 +373,23 @@ def queue(rate: float, service_ns: int, queries: int, seed: int) -> Columns:
 
 @pytest.mark.parametrize("load", [0.93, 1.2, 3.0])
 def test_the_rate_a_server_run_advises_meets_the_bound(load: float) -> None:
-    """Simulated M/D/1 queues, heavily and hopelessly loaded: the advised rate meets the bound and uses at least half of the capacity."""
+    """Simulated M/D/1 queues, heavily and hopelessly loaded: with the same seed the advised rate meets the bound, and so does the one
+    that is called the last, to two digits; a rate 5 % above does not."""
     service, rate = 10 * MS_NS, load * 100
     settings = replace(QUICK, target_qps=rate, latency_bound_ns=60 * MS_NS)
     first = SERVER.judge(queue(rate, service, 3_000, 1), settings)
     assert codes(first) == ["latency_bound"]
-    advised = float(first.reasons[0].cure.rsplit(" ", 1)[1])
-    assert 50 <= advised < 90
-    assert SERVER.judge(queue(advised, service, 3_000, 2), replace(settings, target_qps=advised)).valid
+    last, advised = (float(first.reasons[0].cure.replace(";", "").split()[place]) for place in (10, -1))
+    for rate, meets in ((advised, True), (last, True), (1.05 * last, False)):
+        again = SERVER.judge(queue(rate, service, 3_000, 1), replace(settings, target_qps=rate))
+        assert again.valid is meets
 
 
 def test_server_advice_where_no_rate_will_do() -> None:
     """A batch that takes longer than the bound is no matter of rate."""
     settings = replace(QUICK, target_qps=10.0, latency_bound_ns=5 * MS_NS, min_queries=30)
     verdict = SERVER.judge(queue(10.0, 8 * MS_NS, 50, 1), settings)
-    assert verdict.reasons[0].cure == "no rate will do: the fastest batch took 8.00 ms; set --max-batch lower or --latency-bound higher"
+    assert verdict.reasons[0].cure.startswith("no rate will do: p99 is over the bound even for lone queries")
 
 
 def test_server_early_stopping_cure() -> None:
@@ -399,8 +400,10 @@ def test_server_early_stopping_cure() -> None:
     assert longer.reasons[0].cure.startswith("set --duration to at least ")
     seconds = int(longer.reasons[0].cure.split()[-2])
     assert SERVER.judge(served(100 * seconds, -(-100 * seconds // 300)), STRICT).valid
-    slower = SERVER.judge(served(300, 3), STRICT)
-    assert slower.reasons[0].cure.startswith("set --target-qps to about ")
+    busy = replace(STRICT, target_qps=80.0, latency_bound_ns=70 * MS_NS, min_duration_ns=0)
+    slower = SERVER.judge(queue(80.0, 10 * MS_NS, 1_000, 4), busy)
+    assert slower.reasons[-1].code == "early_stopping"
+    assert 40 <= float(slower.reasons[-1].cure.rsplit(" ", 1)[1]) < 80
 
 
 def test_offline_verdict() -> None:

@@ -1,0 +1,294 @@
+"""`--engine mlcommons`: the official LoadGen makes the traffic and judges, our workers serve it.
+
+LoadGen runs in a thread of its own. Its issue callback fills an `OfficialLedger`, from which the threads of a crew take; what they complete
+goes back to it. It cannot be told to stop: of a stopped run it is told that everything is complete, and its logs are renamed, so that they
+cannot be taken for a result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.batching import Policy
+from harness.clock import MonotonicClock
+from harness.core import IntArray, Output, Reason, Traffic
+from harness.crew import Crew, ThreadCrew
+from harness.errors import MissingError, RunError, UsageError
+from harness.loadgen import Requested, as_names
+from harness.measure import Measured, Watch, _reasons, _Watcher, noted_interrupts
+from harness.mlperf_accuracy import payload
+from harness.mlperf_reader import entries, first
+from harness.official_ledger import Answered, Data, OfficialLedger, Queries, Recipe
+from harness.responses import Keep
+from harness.worker import Report
+
+PACKAGE = "mlcommons-loadgen"
+
+STOP_PATIENCE_S = 10.0
+"""How long a stopped LoadGen may take to come to the end of its list. It sleeps until each query of a Server schedule, come what may."""
+
+VOID = ".void"
+"""What the names of logs end with that are no result: LoadGen knows neither errors nor the end of a run before its time."""
+
+_LOGS = ("mlperf_log_summary.txt", "mlperf_log_detail.txt", "mlperf_log_accuracy.json", "mlperf_log_trace.json")
+
+_QUERIES: Mapping[str, Queries] = {"SingleStream": "single", "MultiStream": "block", "Server": "scheduled", "Offline": "block"}
+
+_playing = threading.Lock()  # LoadGen keeps its state in the process: one test at a time. Given back by LoadGen's own thread
+
+
+@dataclass(frozen=True, slots=True)
+class Official:
+    """A run that the official LoadGen conducted.
+
+    measured    as of any run
+    traffic     what our own engine would have asked with the same settings, at least as far as LoadGen went
+    log_folder  where its logs are
+    void        its logs are no result and end with VOID: there were errors, or the run was stopped
+    version     of the package
+    """
+
+    measured: Measured
+    traffic: Traffic
+    log_folder: Path
+    void: bool
+    version: str
+
+    def detail(self) -> dict[str, Any]:
+        """Values of the detail log by key, the first of each. Raises DataError for what is no entry."""
+        name = _LOGS[1] + (VOID if self.void else "")
+        return first(entries((self.log_folder / name).read_text(encoding="utf-8")))
+
+
+def measure_official(
+    crew: Crew,
+    requested: Requested,
+    traffic: Traffic,
+    policy: Policy,
+    watch: Watch,
+    keep: Keep,
+    *,
+    total: int,
+    loaded: int,
+    folder: Path,
+    lengths: IntArray,
+    outputs: Sequence[Output] = (),
+    trace: bool = False,
+) -> Official:
+    """Have the official LoadGen play `requested`, with `crew` as its system under test.
+
+    traffic     what our scenario makes of the same settings; consumed as far as LoadGen goes
+    total       samples of the library; `loaded`: how many of them it says fit in memory
+    folder      for LoadGen's logs; made if it is not there
+    lengths     real tokens of each sample: (total,)
+    outputs     what an answer holds, for the accuracy log; none: its data are empty
+    trace       write mlperf_log_trace.json
+
+    Raises UsageError for what LoadGen cannot do from Python or our workers not for it, MissingError without the package, RunError where
+    LoadGen itself fails or still plays an earlier test. Never raises for what workers do: it tells.
+    """
+    if not isinstance(crew, ThreadCrew):
+        raise UsageError("--engine mlcommons serves with threads of this process", "set --worker-mode thread or --workers 1")
+    lg, version = loadgen_module(), official_version()
+    _refuse(requested)
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = _recipe(outputs, lengths) if outputs else None
+    kind = _QUERIES[requested.scenario]
+    ledger = OfficialLedger(
+        traffic, policy, MonotonicClock(), kind, answered=_answered(lg), recipe=recipe, workers=crew.size, lengths=lengths
+    )
+    if not _playing.acquire(blocking=False):
+        raise RunError("the official LoadGen still plays a test that was given up", "start again in a new process")
+    player = _Player(lg, ledger, as_test_settings(requested), total, loaded, _log_settings(lg, folder, trace))
+    measured = _served(crew, ledger, player, watch, keep)
+    if player.error is not None:
+        raise RunError(f"the official LoadGen failed: {type(player.error).__name__}: {player.error}", f"see its logs in {folder}")
+    measured.reasons += _own_reasons(ledger, player)
+    void = bool(measured.reasons)
+    if void:
+        void_logs(folder)
+    return Official(measured, ledger.planned(), folder, void, version)
+
+
+def _served(crew: ThreadCrew, ledger: OfficialLedger, player: _Player, watch: Watch, keep: Keep) -> Measured:
+    """As `measure` does it, with LoadGen playing meanwhile."""
+    with noted_interrupts() as interrupts:
+        watcher = _Watcher(ledger, watch, interrupts)
+        started = time.monotonic_ns()
+        player.start()
+        try:
+            results = crew.serve(ledger, keep, watcher.tick)
+        finally:
+            ended = time.monotonic_ns()
+            player.end()
+    start = ledger.start or started
+    columns = ledger.columns(ended - start)
+    begun_ns = time.time_ns() - (time.monotonic_ns() - start)
+    measured = Measured(columns, interrupted=interrupts.seen, seconds=(ended - started) / 1e9, begun_ns=begun_ns)
+    for result in results:
+        if isinstance(result, Report):
+            measured.answers |= result.answers
+    measured.reasons = watcher.reasons + _reasons(columns, results)
+    if interrupts.seen:
+        measured.reasons.insert(0, Reason("interrupted", "interrupted by Ctrl-C; what was measured until then is kept", "run it again"))
+    return measured
+
+
+def _own_reasons(ledger: OfficialLedger, player: _Player) -> list[Reason]:
+    """What makes a run of the official LoadGen INVALID beyond what its rows say."""
+    reasons = [Reason("official_engine", trouble, "run with --debug, and report it") for trouble in ledger.troubles]
+    if ledger.untold or player.is_alive():
+        text = f"stopped: LoadGen was told that {ledger.untold:,} samples are complete that nobody had answered; its logs are no result"
+        reasons.append(Reason("stopped", text, "let the run come to its end"))
+    return reasons
+
+
+def void_logs(folder: Path) -> None:
+    """Rename LoadGen's logs in `folder`, so that nobody takes them for a result."""
+    for name in _LOGS:
+        with contextlib.suppress(FileNotFoundError):
+            (folder / name).replace(folder / (name + VOID))
+
+
+def still_playing() -> bool:
+    """LoadGen's thread runs on after a run that was given up. A process that ends meanwhile is aborted by LoadGen's own destructors: end
+    it with os._exit once everything is written."""
+    return _playing.locked()
+
+
+# -------------------------------------------------------------------------------------------------------------------- the package
+
+
+def loadgen_module() -> Any:
+    """The module mlperf_loadgen. Raises MissingError."""
+    try:
+        return importlib.import_module("mlperf_loadgen")
+    except ImportError as error:
+        raise MissingError(f"--engine mlcommons needs the official LoadGen: {error}", f"pip install {PACKAGE}") from error
+
+
+def official_version() -> str:
+    """Version of the package that is installed. Raises MissingError."""
+    try:
+        return importlib.metadata.version(PACKAGE)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise MissingError("--engine mlcommons needs the official LoadGen", f"pip install {PACKAGE}") from error
+
+
+def as_test_settings(requested: Requested) -> Any:
+    """An mlperf_loadgen.TestSettings with these values. Raises MissingError."""
+    lg = loadgen_module()
+    settings = lg.TestSettings()
+    for name, value in as_names(requested).items():
+        if name in ("scenario", "mode"):
+            value = getattr({"scenario": lg.TestScenario, "mode": lg.TestMode}[name], value)
+        setattr(settings, name, value)
+    return settings
+
+
+def _refuse(requested: Requested) -> None:
+    """Raises UsageError for what would hang LoadGen, or is more than one phase of one test."""
+    if requested.mode not in ("PerformanceOnly", "AccuracyOnly"):
+        raise UsageError(
+            f"--engine mlcommons does not play {requested.mode} in one test", "ask for the performance and the accuracy run one by one"
+        )
+    if requested.server_num_issue_query_threads:
+        raise UsageError("server_num_issue_query_threads: LoadGen waits for ever for them when used from Python", "set it to 0")
+    if requested.use_token_latencies:
+        raise UsageError("use_token_latencies: our backends answer whole samples, without a first token", "set it to 0")
+
+
+def _log_settings(lg: Any, folder: Path, trace: bool) -> Any:
+    log = lg.LogSettings()
+    log.log_output.outdir = str(folder)
+    log.enable_trace = trace
+    return log
+
+
+def _recipe(outputs: Sequence[Output], lengths: IntArray) -> Recipe:
+    """Bytes of an answer, cut to the real length of its sample."""
+
+    def recipe(answers: Any, place: int, sample: int) -> bytes:
+        length = int(lengths[sample])
+        answer = {
+            output.name: np.asarray(answers[output.name][place, : length if output.per_token else None], np.float32)
+            for output in outputs
+            if output.name in answers
+        }
+        return payload(outputs, answer)
+
+    return recipe
+
+
+def _answered(lg: Any) -> Answered:
+    """Tells LoadGen. The bytes are kept until it has copied them."""
+
+    def answered(ids: list[int], data: Data | None) -> None:
+        responses = [lg.QuerySampleResponse(each, 0, 0) for each in ids]
+        if data is None:
+            lg.QuerySamplesComplete(responses)
+            return
+        places: dict[int, int] = {}
+        kept: list[NDArray[np.uint8]] = []
+
+        def fill(response: Any) -> None:
+            if not places:
+                places.update({each: place for place, each in enumerate(ids)})
+            content = np.frombuffer(data(places[response.id]), np.uint8)
+            kept.append(content)
+            response.data, response.size = content.ctypes.data, content.size
+
+        lg.QuerySamplesComplete(responses, fill)
+
+    return answered
+
+
+class _Player(threading.Thread):
+    """LoadGen's thread: one StartTest, begun when all workers are here. A daemon: a test that was given up goes on in it."""
+
+    def __init__(self, lg: Any, ledger: OfficialLedger, settings: Any, total: int, loaded: int, log: Any) -> None:
+        super().__init__(name="official-loadgen", daemon=True)
+        self.error: BaseException | None = None
+        self._lg = lg
+        self._ledger = ledger
+        self._settings = settings
+        self._sizes = total, loaded
+        self._log = log
+
+    def run(self) -> None:
+        try:
+            if self._ledger.wait_for_workers():
+                self._play()
+        except Exception as error:
+            self.error = error
+        finally:
+            _playing.release()
+            self._ledger.finish()
+
+    def _play(self) -> None:
+        lg, ledger = self._lg, self._ledger
+        system = lg.ConstructFastSUT(ledger.issue, lambda: None)
+        library = lg.ConstructQSL(*self._sizes, lambda _: ledger.load(), lambda _: None)
+        try:
+            no_audit_file = ""  # LoadGen would read audit.config of the working directory
+            lg.StartTestWithLogSettings(system, library, self._settings, self._log, no_audit_file)
+        finally:
+            lg.DestroyQSL(library)
+            lg.DestroyFastSUT(system)
+
+    def end(self) -> None:
+        """Return when LoadGen is done; a test that nobody serves any more is stopped, and given up after STOP_PATIENCE_S."""
+        if not self._ledger.final:
+            self._ledger.stop()
+        self.join(STOP_PATIENCE_S)
