@@ -1,6 +1,7 @@
 # make bench    a server run on this machine: creates the environment, installs the locked versions, prepares the default model, measures
 #               make bench ARGS="--scenario offline --task sst2" passes other flags
 # make test     all tests (make test TESTS="tests/unit -k ledger" for some)
+# make test-long  200 random configurations against the official LoadGen instead of 20, and as many configuration files
 # make check    ruff, mypy strict, import rules
 # make format   what ruff can mend by itself
 # make lock     write constraints.txt anew: the newest versions, in a fresh environment
@@ -17,7 +18,7 @@ TORCH := 2.13.0
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3 python; do \
 	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$name && break; done)
 
-.PHONY: bench test check format lock clean
+.PHONY: bench test test-long check format lock clean
 
 bench: $(VENV)/.installed
 	$(BIN)/python run_bench.py prepare
@@ -25,6 +26,9 @@ bench: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest $(TESTS)
+
+test-long: $(VENV)/.installed
+	ASSAY_OFFICIAL_RUNS=200 $(BIN)/python -m pytest tests/property/test_traffic_official.py tests/golden/test_fromconfig.py
 
 check: $(VENV)/.installed
 	$(BIN)/python -m ruff check .

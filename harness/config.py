@@ -132,7 +132,9 @@ class RunConfig(BaseModel):
         "v6.1", GROUPS[2], "MLPerf Inference round whose seeds and settings are built in"
     )
     user_conf: Folder | None = _setting(None, GROUPS[2], "LoadGen's user.conf; flags win over it (default: none)", "an existing file")
-    audit_conf: Folder | None = _setting(None, GROUPS[2], "LoadGen's audit.config; wins over everything (default: none)", "an existing file")
+    audit_conf: Folder | None = _setting(
+        None, GROUPS[2], "LoadGen's audit.config; wins over everything (default: none)", "an existing file"
+    )
     conf_compat: bool = _setting(
         False, GROUPS[2], "read these files as LoadGen does: lines it cannot use are ignored, not errors", "true or false"
     )
@@ -150,7 +152,9 @@ class RunConfig(BaseModel):
     coalesce: bool = _setting(
         False, GROUPS[2], "server: hand overdue queries over in one call (engine mlcommons; batching always does here)", "true or false"
     )
-    max_async: Whole | None = _setting(None, GROUPS[2], "server: end when more queries than this are unanswered (default: no limit)", _WHOLE_FORM, ge=1)
+    max_async: Whole | None = _setting(
+        None, GROUPS[2], "server: end when more queries than this are unanswered (default: no limit)", _WHOLE_FORM, ge=1
+    )
     max_queries: Whole | None = _setting(None, GROUPS[2], "end after this many queries (default: no limit)", _WHOLE_FORM, ge=1)
     accuracy_count: Whole | None = _setting(
         None, GROUPS[2], "samples of an accuracy run, from the first: accuracy_sample_count_override (default: all)", _WHOLE_FORM, ge=1

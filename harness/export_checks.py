@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness import rounds
+from harness import rounds, test01
 from harness.export_runs import ACCURACY, BASELINE, COMPLIANCE, DETAIL, SUMMARY, VERIFY_ACCURACY, VERIFY_PERFORMANCE, Entry, StoredRun
 
 BENCHMARKS = {"bert-99": 0.99, "bert-99.9": 0.999}
@@ -34,11 +34,8 @@ FILE_LIMIT = 50 * 2**20
 MODEL_PARAMETERS = range(334_094_338, 335_200_000)
 """Parameters of BERT-Large with a span head (334,094,338), and with the unused pooler and position table that some files hold."""
 
-TEST01_SEED, TEST01_TARGET = 720381539243781796, 4096
-"""accuracy_log_rng_seed and accuracy_log_sampling_target of BERT's audit.config."""
-
-TEST01_DELTA = {"bert-99": 0.01, "bert-99.9": 0.001}
-"""Greatest difference of the two F1 of the same answers that excuses a failed comparison, as a share (AccuracyCheck: delta_perc)."""
+TEST01_SHARE = {"bert-99": test01.SHARE, "bert-99.9": test01.STRICT_SHARE}
+"""How far the two F1 of the same answers may be apart to excuse answers that differ, as a share."""
 
 PASSED = "TEST PASS"
 F1_LINE = re.compile(r"""^\{["']exact_match["']:\s*[\d.]+,\s*["']f1["']:\s*([\d.]+)\}""")
@@ -212,7 +209,7 @@ def _accuracy(stored: StoredRun, rules: Rules) -> Problems:
 def _test01(stored: StoredRun, rules: Rules) -> Problems:
     detail = stored.detail
     found = detail.get("effective_accuracy_log_rng_seed"), detail.get("effective_accuracy_log_sampling_target")
-    if found != (TEST01_SEED, TEST01_TARGET):
+    if found != (test01.SEED, test01.TARGET):
         yield (
             f"the audit settings were not in force (seed and sampling target of the accuracy log: {found})",
             "run `assay audit test01` again",
@@ -223,12 +220,13 @@ def _test01(stored: StoredRun, rules: Rules) -> Problems:
         yield f"{VERIFY_PERFORMANCE} does not say {PASSED}", "run both again on a machine that does nothing else"
     if PASSED in [line.strip() for line in _text(stored, VERIFY_ACCURACY).splitlines()]:
         return
-    pair = [_f1(_text(stored, name)) for name in (BASELINE, COMPLIANCE)]
-    if None in pair:
+    baseline, compliance = (_f1(_text(stored, name)) for name in (BASELINE, COMPLIANCE))
+    share = TEST01_SHARE[rules.benchmark]
+    if baseline is None or compliance is None:
         yield f"{VERIFY_ACCURACY} does not say {PASSED}, and {BASELINE} and {COMPLIANCE} with an F1 line are not both there", "audit again"
-    elif not pair[1] or abs(1 - (pair[0] or 0) / pair[1]) > TEST01_DELTA[rules.benchmark]:
-        limit = f"{100 * TEST01_DELTA[rules.benchmark]:g} %"
-        yield f"the answers differ and their F1, {pair[0]} and {pair[1]}, by more than {limit}", "find out why answers differ between runs"
+    elif not test01.excused(baseline, compliance, share):
+        text = f"the answers differ, and their F1, {baseline} and {compliance}, by more than {100 * share:g} %"
+        yield text, "find out why answers differ between runs"
 
 
 def _mode(stored: StoredRun, *allowed: str) -> Problems:

@@ -18,8 +18,7 @@ import numpy as np
 
 from harness.core import MS_NS
 from harness.errors import MissingError
-from harness.export_checks import scores_of
-from harness.export_runs import ACCURACY, SCORED, StoredRun
+from harness.export_runs import ACCURACY, COMPLIANCE, SCORED, StoredRun
 
 SHOWN = 4096
 """Bytes that are kept of each end of an accuracy log (VIEWABLE_SIZE of truncate_accuracy_log.py)."""
@@ -72,12 +71,10 @@ def accuracy_text(scores: tuple[float, float] | None, log: ShortLog) -> str:
 
 
 def audited_text(stored: StoredRun, log: ShortLog) -> str:
-    """accuracy.txt of a TEST01 run: what the audit wrote, else the run's scores; with the hash of the whole log."""
-    file = stored.folder / SCORED
-    if not file.is_file():
-        return accuracy_text(scores_of(stored), log)
-    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not _HASH_LINE.match(line)]
-    return "\n".join([*lines, f"hash={log.sha256}"]) + "\n"
+    """accuracy.txt of a TEST01 run: what the audit wrote of the logged answers, if it scored them, and the hash of the whole log."""
+    there = [stored.folder / name for name in (SCORED, COMPLIANCE) if (stored.folder / name).is_file()]
+    lines = there[0].read_text(encoding="utf-8").splitlines() if there else []
+    return "\n".join([*(line for line in lines if not _HASH_LINE.match(line)), f"hash={log.sha256}"]) + "\n"
 
 
 def accuracy_log(stored: StoredRun) -> ShortLog:
@@ -142,13 +139,13 @@ def quantised(backend: Mapping[str, Any]) -> bool:
 
 def measurements(stored: StoredRun, retraining: str) -> str:
     """measurements.json: five keys, none of them empty; `retraining` is the submitter's word, for the run does not know."""
-    backend, model = stored.run.backend, stored.run.model or {}
+    backend, model = stored.run.backend, stored.run.model
     precision = precision_of(backend)
-    transformations = backend.get("weight_transformations") or _transformations(backend, precision)
+    transformations = backend.get("weight_transformations") or (_transformations(backend, precision) if model else "none")
     values = {
         "input_data_types": str(backend.get("input_data_types") or "int64"),
         "retraining": retraining,
-        "starting_weights_filename": f"{model.get('name') or 'none'} (sha256 of weights and configuration: {model.get('sha256')})",
+        "starting_weights_filename": f"{model['name']} (sha256 of weights and configuration: {model['sha256']})" if model else "none",
         "weight_data_types": str(backend.get("weight_data_types") or precision or "none"),
         "weight_transformations": str(transformations),
     }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from harness import mlperf_reader
 from harness.core import Run
 from harness.errors import DataError, MissingError, UsageError
 from harness.loadgen import NAMES
@@ -16,9 +16,6 @@ from harness.store import read_run
 SUMMARY, DETAIL, ACCURACY = "mlperf_log_summary.txt", "mlperf_log_detail.txt", "mlperf_log_accuracy.json"
 VERIFY_ACCURACY, VERIFY_PERFORMANCE = "verify_accuracy.txt", "verify_performance.txt"
 BASELINE, COMPLIANCE, SCORED = "baseline_accuracy.txt", "compliance_accuracy.txt", "accuracy.txt"
-
-MARKER = ":::MLLOG "
-"""What a line of the detail log begins with; the rest is a JSON object."""
 
 Part = Literal["performance", "accuracy", "test01"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -36,7 +33,7 @@ class StoredRun:
 
     scenario   LoadGen's name
     serves     which parts of a submission it can be
-    detail     last value of each key of the detail log
+    detail     first value of each key of the detail log
     errors     texts of the lines that the detail log marks as errors
     """
 
@@ -95,25 +92,15 @@ def _need(folder: Path, *names: str) -> None:
 
 
 def read_detail(file: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Last value of each key, and the texts of the lines marked as errors. Raises MissingError, and DataError with the line."""
-    values: dict[str, Any] = {}
-    errors = []
+    """First value of each key, which is the one that the checker takes, and the texts of the lines marked as errors. Raises MissingError,
+    and DataError with the line."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        entries = mlperf_reader.entries(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise MissingError(f"{file} cannot be read: {error}", "export the folder of a run that wrote LoadGen's log files") from error
-    for number, line in enumerate(lines, 1):
-        if not line.startswith(MARKER):
-            continue
-        try:
-            entry = json.loads(line.removeprefix(MARKER))
-            key, value, failed = entry["key"], entry["value"], entry["metadata"]["is_error"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{file}:{number}: this is no line of LoadGen's detail log ({error})", "run it again") from error
-        values[key] = value
-        if failed:
-            errors.append(f"{key}: {value}")
-    return values, tuple(errors)
+    except DataError as error:
+        raise DataError(f"{file}: {error}", error.cure) from error
+    return mlperf_reader.first(entries), tuple(f"{entry.key}: {entry.value}" for entry in entries if entry.is_error)
 
 
 def grouped(runs: Sequence[StoredRun]) -> list[Entry]:

@@ -13,6 +13,7 @@ from harness import accuracy_log, ending, find_peak, loadgen, official, traffic_
 from harness.bench import ANSWER_SEED, Bench
 from harness.core import Columns, Limits, Part, Reason, Settings, Traffic
 from harness.crew import Crew
+from harness.disagreement import disagreements
 from harness.errors import UsageError
 from harness.interference import WORTH_SAYING, cpu_time, others_share
 from harness.measure import Measured, Watch, measure
@@ -230,7 +231,7 @@ def _judged_officially(bench: Bench, stage: Stage, played: Official) -> Outcome:
         facts["result_validity"] = "void"
         return outcome
     columns = stage.measured.columns
-    facts["disagreements"] = official.disagreements(columns, stage.settings, bench.scenario, found, played.traffic)
+    facts["disagreements"] = disagreements(columns, stage.settings, bench.scenario, found, played.traffic)
     strictly = bench.scenario.judge(columns, replace(stage.settings, require_early_stopping=True))
     if found.get("result_validity") == "INVALID" and bench.scenario.judge(columns, stage.settings).valid:
         why = strictly.reasons[0] if strictly.reasons else Reason("", "no reason that Assay sees", "see mlperf_log_summary.txt")

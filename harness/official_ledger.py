@@ -127,7 +127,7 @@ class OfficialLedger(Ledger):
 
     def _claim(self, rows: Rows) -> list[int]:
         """Response ids of these rows that LoadGen has not been told of; whoever gets them tells it. Inside the lock."""
-        ids = self._ids[rows]
+        ids = self._ids[rows].copy()
         self._ids[rows] = 0
         found: list[int] = ids[ids != 0].tolist()
         return found

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core import Answer, Int64, Metric, Output, Task
-from harness.errors import DataError
+from harness.errors import BackendError, DataError, RunError
 from harness.units import count, quantity
 from harness.units import score as points
 from harness.units import share as percent
@@ -169,8 +169,11 @@ class Scores:
         return excused(self.baseline[self.metric], self.compliance[self.metric], share)
 
 
-def score(task: Task, performance: Sequence[Record], accuracy: Sequence[Record]) -> Scores:
-    """Score both runs over the logged subset. Raises RunError where it completes no example, DataError for bytes that are no answer."""
+def score(task: Task, performance: Sequence[Record], accuracy: Sequence[Record]) -> Scores | None:
+    """Score both runs over the logged subset; None where it completes no example (a long question has several windows).
+
+    Raises DataError for bytes that are no answer, BackendError for an answer that no score can be made of.
+    """
     lengths = task.samples.lengths
     expected, _ = _by_sample(accuracy)
     wanted = {record.qsl_idx for record in performance}
@@ -178,7 +181,12 @@ def score(task: Task, performance: Sequence[Record], accuracy: Sequence[Record])
     ordered = sorted(performance, key=lambda each: each.seq_id)
     answers = [(record.qsl_idx, _answer(task, lengths, record.qsl_idx, record.data)) for record in ordered]
     decisions = {index: task.decide(index, answer) for index, answer in baseline.items()}
-    wanted_score = task.score(baseline)
+    try:
+        wanted_score = task.score(baseline)
+    except BackendError:
+        raise
+    except RunError:
+        return None
     rounds = [task.score(dict(reversed(answers))), task.score(dict(answers))]
     return Scores(
         metric=task.metric,
@@ -322,9 +330,11 @@ class Verdict:
         if found.missing:
             text = f"{count(found.missing)} of {count(found.records)} logged answers are to samples that the accuracy run did not answer"
             return Finding(text, "make the accuracy run over all samples, without --accuracy-count")
+        apart = f"the scores are more than {percent(self.share)} apart"
+        scores = apart if self.scores is not None else "no example is complete, so that no score can excuse it"
         return Finding(
-            f"{count(found.different)} of {count(found.records)} answers of the timed run are not those of the accuracy run, and the "
-            f"scores are more than {percent(self.share)} apart (samples {', '.join(map(str, found.examples))} ...)",
+            f"{count(found.different)} of {count(found.records)} answers of the timed run are not those of the accuracy run, and {scores} "
+            f"(samples {', '.join(map(str, found.examples))} ...)",
             "the backend answers differently when it is timed: look at batching, state kept between calls, and races between workers",
         )
 

@@ -63,7 +63,7 @@ def write_detail(file: Path, values: Mapping[str, Any], errors: tuple[str, ...] 
     """A detail log with these keys, and lines marked as errors."""
     entries = [(key, value, False) for key, value in values.items()] + [("error_runtime", text, True) for text in errors]
     lines = [
-        ":::MLLOG " + json.dumps({"key": key, "value": value, "metadata": {"is_error": failed, "is_warning": False}})
+        ":::MLLOG " + json.dumps({"key": key, "value": value, "time_ms": 0.5, "metadata": {"is_error": failed, "is_warning": False}})
         for key, value, failed in entries
     ]
     file.write_text("\n".join(lines) + "\n")

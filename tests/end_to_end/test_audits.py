@@ -171,3 +171,24 @@ def test_a_run_of_the_wrong_mode_is_refused(tmp_path: Path, tiny: Mapping[str, s
     with pytest.raises(MissingError, match=r"mlperf_log_accuracy\.json cannot be read"):
         audit.read_accuracy_log(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_stored_run_that_cannot_be_held_against_is_refused(
+    tmp_path: Path, tiny: Mapping[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Data that changed since: exit code 3; a submission run that was INVALID: its exit code and its reason, and nothing is measured."""
+    settings = {"backend": f"{SLEEPING}:sound", "scenario": "single-stream", "duration": 0.2, "min_queries": 1}
+    assert program("run", "--no-accuracy", mode="submission", out=tmp_path, progress="none", **settings, **tiny) == ExitCode.OK
+    (file,) = tmp_path.glob("*/run.json")
+    good = json.loads(file.read_text())
+    data = {**good["conditions"]["data"], "fingerprint": "of other data"}
+    file.write_text(json.dumps({**good, "conditions": {**good["conditions"], "data": data}}))
+    assert program("audit", "test01", str(file.parent), progress="none") == ExitCode.MISSING
+    assert "the stored run is of another system: data of other data, now" in capsys.readouterr().err
+    reasons = [{"code": "min_duration", "text": "ran too short", "cure": "raise --duration"}]
+    file.write_text(json.dumps({**good, "exit_code": 5, "verdict": {**good["verdict"], "valid": False, "reasons": reasons}}))
+    assert program("audit", "test01", str(file), progress="none") == ExitCode.INVALID
+    shown = capsys.readouterr().out
+    assert "ran too short" in shown
+    assert "raise --duration" in shown
+    assert len(list(tmp_path.iterdir())) == 1

@@ -141,3 +141,181 @@ def test_a_sound_run(bench: Bench, scenario: str, kind: Any, workers: int) -> No
     assert (official.measured.columns.status == Status.DONE).all()
     assert not official.void
     assert differences(official, settings, scenario) == []
+
+
+@pytest.mark.parametrize("scenario", list(SHORT))
+def test_the_null_backend(bench: Bench, scenario: str) -> None:
+    """A backend that looks at nothing and says nothing is served just so."""
+    official, settings = bench.play(scenario, "null")
+    assert official.measured.reasons == []
+    assert differences(official, settings, scenario) == []
+
+
+@pytest.mark.parametrize(
+    ("scenario", "changed"),
+    [
+        ("Server", {"server_coalesce_queries": True, "server_target_qps": 20_000.0}),
+        ("Server", {"performance_issue_unique": True, "server_target_qps": 5_000.0}),
+        ("SingleStream", {"performance_issue_same": True, "performance_issue_same_index": 7}),
+        ("MultiStream", {"multi_stream_samples_per_query": 3, "sample_concatenate_permutation": True}),
+        ("Offline", {"sample_concatenate_permutation": True}),
+    ],
+)
+def test_other_ways_to_ask(bench: Bench, scenario: str, changed: dict[str, Any]) -> None:
+    """LoadGen asks just what our own traffic of the same settings asks, in any of its modes of issue."""
+    official, settings = bench.play(scenario, **changed)
+    assert official.measured.reasons == []
+    assert differences(official, settings, scenario) == []
+
+
+def test_server_is_charged_from_its_schedule(bench: Bench) -> None:
+    """Due times of Server are those of our own schedule, but for the delay of the first callback; every query counts as one."""
+    official, _ = bench.play("Server")
+    columns = official.measured.columns
+    assert official.traffic.due_ns is not None
+    early = official.traffic.due_ns[: len(columns.due_ns)] - columns.due_ns
+    assert early.min() >= 0
+    assert np.median(early) < 1_000_000
+    assert columns.query.tolist() == list(range(len(columns.query)))
+
+
+def test_multi_stream_queries_are_of_one_size(bench: Bench) -> None:
+    """The samples of one callback are one query, due together, and asked when all of the query before are answered."""
+    columns = bench.play("MultiStream", policy=Policy("sorted", 3), workers=3)[0].measured.columns
+    queries = len(columns.query) // 8
+    assert columns.query.tolist() == np.repeat(np.arange(queries), 8).tolist()
+    due, done = columns.due_ns.reshape(queries, 8), columns.done_ns.reshape(queries, 8)
+    assert (due == due[:, :1]).all()
+    assert (done.max(axis=1)[:-1] <= due[1:, 0]).all()
+
+
+@pytest.mark.parametrize("scenario", list(SHORT))
+@pytest.mark.parametrize("loaded", [TOTAL, 25])
+def test_accuracy_log_holds_the_answers(bench: Bench, scenario: str, loaded: int) -> None:
+    """An accuracy run, of one loaded set or of several, logs every sample with the bytes of its own answer, cut to its length."""
+    changed = {"server_target_qps": 5_000.0, "multi_stream_samples_per_query": 5, "mode": "AccuracyOnly"}
+    official, settings = bench.play(scenario, workers=2, policy=Policy("sorted", 4), loaded=loaded, **changed)
+    assert official.measured.reasons == []
+    assert differences(official, settings, scenario) == []
+    logged = {record.qsl_idx: record.data for record in read((official.log_folder / "mlperf_log_accuracy.json").read_text())}
+    lengths = samples().lengths
+    assert logged == {i: np.array([i] * int(lengths[i]) + [i, -i], "<f4").tobytes() for i in range(TOTAL)}
+    assert sorted(official.measured.columns.sample[list(official.measured.answers)]) == sorted(official.measured.columns.sample)
+
+
+def test_performance_logs_what_it_is_asked_to(bench: Bench) -> None:
+    """With a probability of one the accuracy log of a performance run holds every answer."""
+    official, _ = bench.play("Offline", accuracy_log_probability=1.0)
+    assert len(read((official.log_folder / "mlperf_log_accuracy.json").read_text())) == 900
+
+
+@pytest.mark.parametrize("kind", ["raise", "nan"])
+@pytest.mark.parametrize("scenario", list(SHORT))
+def test_errors_are_told(bench: Bench, scenario: str, kind: str) -> None:
+    """A backend that fails for some samples does not hang LoadGen; the run has a reason against it, and its logs are void."""
+    official, settings = bench.play(scenario, kind, watch={"stop_on_error": False})
+    assert [reason.code for reason in official.measured.reasons] == ["errors"]
+    failed = official.measured.columns.status == Status.ERROR
+    assert failed[official.measured.columns.sample >= 40].all()
+    assert official.void
+    assert sorted(path.name for path in official.log_folder.iterdir() if "trace" not in path.name) == [
+        f"mlperf_log_accuracy.json{VOID}",
+        f"mlperf_log_detail.txt{VOID}",
+        f"mlperf_log_summary.txt{VOID}",
+    ]
+    assert any("LoadGen knows of no errors" in sentence for sentence in differences(official, settings, scenario))
+
+
+@pytest.mark.parametrize("scenario", ["SingleStream", "Offline"])
+def test_an_interrupt_ends_the_run(bench: Bench, scenario: str) -> None:
+    """Ctrl-C keeps what was measured, tells LoadGen that the rest is complete, and says that its logs are no result."""
+    threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
+    long = {"min_duration_ms": 60_000, "single_stream_expected_latency_ns": 2e7, "min_query_count": 4_000}
+    official, _ = bench.play(scenario, "slow", **long)
+    codes = [reason.code for reason in official.measured.reasons]
+    assert codes[0] == "interrupted"
+    assert codes[-1] == "stopped"
+    assert official.measured.interrupted
+    assert official.measured.seconds < 5
+    assert 0 < np.count_nonzero(official.measured.columns.status == Status.DONE) < 4_000
+    assert official.void
+    assert not still_playing()
+
+
+def test_a_hanging_backend_ends_the_run(bench: Bench) -> None:
+    """A call that never returns is given up: its rows are lost, whatever LoadGen was told."""
+    official, _ = bench.play("Offline", "hang", watch={"hang_timeout_s": 0.5})
+    assert [reason.code for reason in official.measured.reasons] == ["hung", "unanswered", "stopped"]
+    assert np.count_nonzero(official.measured.columns.status == Status.LOST) == 4
+    assert not still_playing()
+
+
+def test_a_schedule_that_cannot_be_cut_short_is_given_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LoadGen sleeps through the rest of a Server schedule: it is left behind, and until it is done no other test can begin."""
+    monkeypatch.setattr("harness.official.STOP_PATIENCE_S", 0.05)
+    monkeypatch.setattr("harness.measure.ERROR_GRACE_S", 0.0)
+    slow = {"server_target_qps": 50.0, "min_query_count": 1, "min_duration_ms": 2500}
+    official, _ = bench.play("Server", "raise", **slow)
+    assert [reason.code for reason in official.measured.reasons] == ["errors", "stopped"]
+    assert still_playing()
+    with pytest.raises(RunError, match="still plays"):
+        bench.play("Offline")
+    for thread in threading.enumerate():
+        if thread.name == "official-loadgen":
+            thread.join(10)
+    assert not still_playing()
+    assert bench.play("Offline")[0].measured.reasons == []
+
+
+def test_processes_are_refused(bench: Bench) -> None:
+    """Workers in processes of their own cannot answer the LoadGen of this one."""
+    crew = ProcessCrew([bench.spec("good", Policy())])
+    bench.crews.append(crew)
+    requested = from_names({"scenario": "Offline"})
+    traffic = load("scenarios", "offline").create().traffic(played(requested, TOTAL, TOTAL, "performance"), TOTAL)
+    with pytest.raises(UsageError, match="serves with threads of this process") as error:
+        measure_official(
+            crew, requested, traffic, Policy(), Watch("run", Silent(), 0.0, 60.0), Keep(0),
+            total=TOTAL, loaded=TOTAL, folder=bench.folder, lengths=samples().lengths,
+        )  # fmt: skip
+    assert error.value.cure == "set --worker-mode thread or --workers 1"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"mode": "SubmissionRun"}, "does not play SubmissionRun"),
+        ({"mode": "FindPeakPerformance"}, "does not play FindPeakPerformance"),
+        ({"server_num_issue_query_threads": 2}, "waits for ever"),
+        ({"use_token_latencies": True}, "first token"),
+    ],
+)
+def test_what_would_hang_is_refused(bench: Bench, changed: dict[str, Any], message: str) -> None:
+    """Settings that LoadGen cannot play from Python are refused before it is started."""
+    with pytest.raises(UsageError, match=message):
+        bench.play("Server", **changed)
+
+
+def test_tampered_columns_are_found(bench: Bench) -> None:
+    """Other samples, other latencies and other counts than LoadGen's are told, each by its name."""
+    official, settings = bench.play("Server", server_target_latency_ns=20_000_000)
+    honest = official.measured.columns
+
+    def said(**changes: Any) -> str:
+        measured = replace(official.measured, columns=replace(honest, **changes))
+        return "\n".join(differences(replace(official, measured=measured), settings, "Server"))
+
+    assert said() == ""
+    swapped = honest.sample.copy()
+    swapped[3] = (swapped[3] + 1) % TOTAL
+    assert "LoadGen asked other samples than our traffic: 1 of 500, the first at row 3" in said(sample=swapped)
+    late = said(done_ns=honest.done_ns + 50_000_000)
+    assert "p50 latency: ours" in late
+    assert "latency bound: not met by us, met by LoadGen" in late
+    assert "early stopping: not met by us, met by LoadGen" in late
+    assert "verdict: INVALID by us, VALID by LoadGen" in late
+    short = {
+        name: getattr(honest, name)[:400] for name in ("query", "sample", "due_ns", "taken_ns", "done_ns", "batch", "worker", "status")
+    }
+    assert "queries: ours 400, LoadGen's 500" in said(**short)
+    assert "minimum queries: not met by us, met by LoadGen" in said(**short)

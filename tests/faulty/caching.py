@@ -1,6 +1,7 @@
 """A classifier that sleeps instead of computing, and may keep its answers: what the caching test must and must not catch.
 
-Given as `--backend tests/faulty/caching.py:VARIANT`. A computed row costs $ASSAY_ROW_MS milliseconds (default 4). Answers depend on the tokens alone, not on padding.
+Given as `--backend tests/faulty/caching.py:VARIANT`. A computed row costs $ASSAY_ROW_MS milliseconds (default 4).
+Answers depend on the tokens alone, not on padding.
 
     sound       computes every row
     cache       computes an input that it has not seen before, remembers the others

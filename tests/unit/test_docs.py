@@ -287,3 +287,19 @@ def test_every_reason_is_described() -> None:
     codes = {code for file in sources for code in re.findall(r"Reason\(\s*\"(\w+)\"", file.read_text(encoding="utf-8"))}
     described = {row[0].strip("`") for row in table_rows(section(RESULTS, "Reasons")) if row[0].startswith("`")}
     assert codes == described
+
+
+# ---------------------------------------------------------------------------------------------------------------------- fidelity
+
+
+def test_the_tests_that_fidelity_names_exist() -> None:
+    """Each file and test that docs/fidelity.md calls as a witness is there."""
+    text = (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+\.py)(?:: ([\w, ]+))?`", text)
+    assert len(named) > 20
+    for file, tests in named:
+        found = list((ROOT / "tests").rglob(file))
+        assert len(found) == 1, file
+        source = found[0].read_text(encoding="utf-8")
+        for test in filter(None, tests.split(", ")):
+            assert f"def {test}(" in source, f"{file}: {test}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import export_tree, rounds
+from harness import export_checks, rounds
 from harness.command_export import add_arguments, execute
 from harness.errors import AssayError, DataError, MissingError, UsageError
 from harness.export import Exported, Submission, export
@@ -236,6 +237,13 @@ def test_measurements_say_what_ran(tmp_path: Path, wanted: Submission) -> None:
     assert values["retraining"] == "None"
 
 
+def test_backend_without_model_leaves_no_field_empty(tmp_path: Path, wanted: Submission) -> None:
+    """Even of a run without weights, which only --allow-incomplete lays out, the five fields say something."""
+    export([run_folder(tmp_path, "p", model=None, backend={"runtime": "null", "device": "none"})], replace(wanted, incomplete=True))
+    values = json.loads((wanted.out / "open/ACME/results/box/bert-99/Offline/measurements.json").read_text())
+    assert values == {"input_data_types": "int64", "retraining": "No"} | dict.fromkeys(examples.MEASURED[2:], "none")
+
+
 def test_settings_repeat_the_run_and_name_no_folder_of_this_machine(tmp_path: Path, wanted: Submission) -> None:
     """The source folder holds each run's settings without nulls, resolved values and paths."""
     export(complete(tmp_path / "runs")[:2], wanted)
@@ -275,6 +283,18 @@ def test_calibration_says_that_nothing_was_quantised(tmp_path: Path, wanted: Sub
     text = (wanted.out / "closed/ACME/documentation/calibration.md").read_text()
     assert said in text
     assert "No quantisation was done" in text
+
+
+def test_calibration_of_quantised_weights_is_the_submitters(tmp_path: Path, wanted: Submission) -> None:
+    """For int8 the file that is given becomes calibration.md, byte for byte; one that is not there is refused."""
+    note = tmp_path / "how.md"
+    runs = both(tmp_path, backend=INT8)
+    closed = replace(wanted, division="closed", calibration=note, system=system_file(tmp_path / "box2.json", framework="ONNX Runtime 1.2"))
+    with pytest.raises(MissingError, match=r"--calibration: .*how\.md"):
+        export(runs, closed)
+    note.write_text("per tensor, 100 questions\n")
+    export(runs, closed)
+    assert (wanted.out / "closed/ACME/documentation/calibration.md").read_text() == "per tensor, 100 questions\n"
 
 
 # ------------------------------------------------------------------------------------------------------------------------- refusals
@@ -462,11 +482,30 @@ def test_run_without_logs_is_refused(tmp_path: Path, wanted: Submission, name: s
 
 
 def test_damaged_detail_log_names_the_line(tmp_path: Path) -> None:
-    """A line that is no JSON is refused with its number; lines without the marker are passed over."""
+    """A line that is no entry is refused with file and number."""
     file = tmp_path / "mlperf_log_detail.txt"
-    file.write_text('hello\n:::MLLOG {"key": "a", "value": 1, "metadata": {"is_error": false}}\n:::MLLOG {"key"\n')
-    with pytest.raises(DataError, match=r"mlperf_log_detail\.txt:3: "):
+    examples.write_detail(file, {"a": 1})
+    file.write_text(file.read_text() + ':::MLLOG {"key"\n')
+    with pytest.raises(DataError, match=r"mlperf_log_detail\.txt: .*line 2"):
         read_detail(file)
+
+
+GOLDEN = Path(os.environ.get("ASSAY_GOLDEN", Path(__file__).parents[3] / "shared" / "golden")) / "logs"
+
+
+@pytest.mark.skipif(not GOLDEN.is_dir(), reason="no golden logs: set ASSAY_GOLDEN")
+def test_logs_of_loadgen_are_judged_as_it_judged_them(tmp_path: Path, wanted: Submission) -> None:
+    """Logs that the official LoadGen wrote are read: a short run that it calls VALID is refused for its settings, with its error count."""
+    runs = [run_folder(tmp_path / "runs", name, "single-stream") for name in ("ss_valid", "ss_invalid_ran_out")]
+    for folder in runs:
+        for name in ("mlperf_log_detail.txt", "mlperf_log_summary.txt"):
+            (folder / name).write_bytes((GOLDEN / folder.name / name).read_bytes())
+    valid, invalid = (refused([folder], wanted) for folder in runs)
+    assert "result_validity" not in valid
+    assert "error(s) in the log" not in valid
+    assert "effective_min_duration_ms is 800, needs 600000" in valid
+    assert "result_validity is INVALID" in invalid
+    assert "1 error(s) in the log, the first: error_runtime: " in invalid
 
 
 # ---------------------------------------------------------------------------------------------------------------------------- system
@@ -508,6 +547,18 @@ def test_folder_of_the_system(tmp_path: Path, wanted: Submission, option: str, s
     export(complete(tmp_path / "runs")[:2], replace(wanted, system_name=option))
     assert (wanted.out / f"open/ACME/systems/{folder}.json").is_file()
     assert json.loads((wanted.out / f"open/ACME/systems/{folder}.json").read_text())["system_name"] == said
+
+
+def test_system_without_a_name_for_a_folder_is_refused(tmp_path: Path, wanted: Submission) -> None:
+    """Where neither the description nor its file has a name that can be a folder's, --system-name is asked for."""
+    system = system_file(tmp_path / "my box.json", system_name="Rack 1")
+    assert "neither 'Rack 1' nor 'my box' can name a folder" in refused(complete(tmp_path / "runs")[:2], replace(wanted, system=system))
+
+
+def test_log_that_is_too_large_is_refused(tmp_path: Path, wanted: Submission, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log of more bytes than the checker takes is refused."""
+    monkeypatch.setattr(export_checks, "FILE_LIMIT", 2**10)
+    assert "mlperf_log_detail.txt is larger than" in refused(complete(tmp_path / "runs")[:2], wanted)
 
 
 # ------------------------------------------------------------------------------------------------------------------------------ tree
@@ -591,10 +642,13 @@ def test_failure_in_the_middle_leaves_the_tree_as_it_was(tmp_path: Path, wanted:
     runs = complete(tmp_path / "runs", "single-stream")[:2]
     there = sorted(tmp_path.iterdir())
 
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
+    def full(self: Path, data: bytes) -> None:
+        if self.name == "user.conf":
+            raise OSError(28, "No space left on device")
+        with self.open("wb") as stream:
+            stream.write(data)
 
-    monkeypatch.setattr(export_tree.shutil, "copyfile", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(MissingError, match="No space left on device"):
         export(runs, wanted)
     assert {name: (wanted.out / name).read_bytes() for name in files(wanted.out)} == before

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from harness import test01
 from harness.core import Answer, Metric, Output, Samples
-from harness.errors import DataError
+from harness.errors import DataError, RunError
 from harness.mlperf_accuracy import payload
 from harness.test01 import (
     Comparison,
@@ -171,6 +171,7 @@ def test_bytes_that_are_no_answer_are_refused(outputs: tuple[Output, ...], size:
 def test_differences_that_cost_nothing_are_excused() -> None:
     """Other numbers, same decisions: both scores are 100."""
     found = score(TASK, log((0, [0.7, 1.0]), (1, [0.4, 1.0])), ACCURACY)
+    assert found is not None
     assert (found.baseline["accuracy"], found.compliance["accuracy"], found.different_decisions) == (100, 100, 0)
     assert found.baseline["examples"] == 2
     assert found.excused(0.001)
@@ -181,8 +182,23 @@ def test_the_worse_of_the_first_and_the_last_answers_counts(order: list[int]) ->
     """One of two answers to a sample is wrong: whether it comes first or last, it is not excused."""
     answers = [(0, [0.75, 1.0]), (0, [1.0, 0.0])]
     found = score(TASK, log(*(answers[place] for place in order)), ACCURACY)
+    assert found is not None
     assert (found.baseline["accuracy"], found.compliance["accuracy"], found.different_decisions) == (100, 0, 1)
     assert not found.excused(0.01)
+
+
+def test_a_subset_without_a_complete_example_excuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Different answers, and no score to tell whether it matters: failed, and said."""
+
+    def nothing(answers: Mapping[int, Answer]) -> dict[str, float]:
+        raise RunError("nothing to score")
+
+    monkeypatch.setattr(TASK, "score", nothing)
+    found = verdict(log((0, [0.75, 2.0])))
+    assert found.scores is None
+    assert not found.passed
+    assert "no example is complete" in found.text()
+    assert verdict(log((0, [0.75, 1.0]))).passed
 
 
 def test_a_sample_that_the_data_does_not_have_is_named() -> None:
