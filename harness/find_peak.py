@@ -9,6 +9,8 @@ import math
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from harness.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True)
 class Try:
@@ -31,7 +33,13 @@ Search = Generator[Try, bool, Peak]
 
 
 def loadgen(base: float, step: float = 1.0, decimals: int = 1) -> Search:
-    """The search from `base`, widening by the share `step`, to `decimals` decimals of the rate."""
+    """The search from `base`, widening by the share `step`, to `decimals` decimals of the rate.
+
+    LoadGen's end leaves less than two units of the last decimal between the peak and a rate that failed. Where floating point has no rate
+    between the bounds the search ends too (LoadGen's would not). Raises UsageError for a step that floating point cannot tell from none.
+    """
+    if not 1 + step > 1:
+        raise UsageError(f"--find-peak-step {step:g} does not change a rate", "give a share such as 1 (doubles the rate) or 0.1")
     passed = yield Try(base, f"FindPeakPerformance: Check validity of the base settings field: {base:f}")
     if not passed:
         return Peak(
@@ -41,6 +49,8 @@ def loadgen(base: float, step: float = 1.0, decimals: int = 1) -> Search:
     low, high, said = yield from _widen(base, step)
     while math.floor(low * 10**decimals) + 1 < math.floor(high * 10**decimals):
         middle = low + (high - low) / 2
+        if not low < middle < high:
+            break
         text = f"FindPeakPerformanceBinarySearch: Testing the mid value of bounds [{low:f}, {high:f}): {middle:f}"
         passed = yield Try(middle, _joined(said, text))
         said = ""

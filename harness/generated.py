@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import psutil
 
 from harness import accuracy_log, loadgen, plugins
-from harness.core import Int32, Int64, Scenario, Settings, Traffic
+from harness.core import SECOND_NS, Int32, Int64, Scenario, Settings, Traffic
 from harness.errors import DataError, MissingError, UsageError
 
 FORMAT = 1
@@ -20,6 +21,12 @@ Mode = Literal["performance", "accuracy"]
 
 _PARTS: dict[str, tuple[Mode, ...]] = {"SubmissionRun": ("accuracy", "performance"), "AccuracyOnly": ("accuracy",)}
 """What LoadGen's modes play, one after another; the others play one performance part."""
+
+SLOWEST, FASTEST = 1e-5, 1e9
+"""Queries a second: times are whole nanoseconds of 64 bits, so that a gap is at least one and a long schedule still fits."""
+
+ROW_BYTES = 200
+"""Most memory that a row takes: its columns, as lists of numbers and as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +148,14 @@ def generate(requested: loadgen.Requested, total: int, loaded: int) -> Made:
     asked = loadgen.with_test05(requested)
     _refuse(asked)
     scenario: Scenario = plugins.load("scenarios", loadgen.SCENARIOS[asked.scenario]).create()
-    effective = loadgen.effective(asked, total, loaded)
     phases: list[MadePhase] = []
     for mode in _PARTS.get(asked.mode, ("performance",)):
         settings = replace(loadgen.played(asked, total, loaded, mode), max_queries=0, max_duration_ns=0, max_async=0)
+        if mode == "performance" and settings.issue != "unique":
+            _refuse_too_large(settings)
         traffic = planned(scenario, settings, total)
-        first = sum(len(phase.sample) for phase in phases)
-        phases += _split(traffic, settings, accuracy_log.expected(effective), first)
+        expected = accuracy_log.expected(loadgen.effective(asked, total, loaded)) if mode == "performance" else 0
+        phases += _split(traffic, settings, expected, sum(len(phase.sample) for phase in phases))
     return Made(asked, total, loaded, tuple(phases))
 
 
@@ -156,6 +164,20 @@ def _refuse(asked: loadgen.Requested) -> None:
         raise UsageError(f"find-peak is not for {asked.scenario}", "LoadGen searches in scenario Server only")
     if asked.server_num_issue_query_threads:
         raise UsageError("server_num_issue_query_threads is not for Python", "LoadGen itself hangs on it; leave it at 0")
+    rate = loadgen.target_qps(asked)
+    if not SLOWEST <= rate <= FASTEST:
+        raise UsageError(f"{rate:g} queries/s expected", f"give a rate from {SLOWEST:g} to {FASTEST:g}, or a latency that is its inverse")
+
+
+def _refuse_too_large(settings: Settings) -> None:
+    """Raises UsageError for more traffic than fits into memory, before it is made."""
+    rows = settings.samples_per_query * max(settings.min_queries, settings.target_qps * settings.min_duration_ns / SECOND_NS)
+    needed, free = rows * ROW_BYTES, psutil.virtual_memory().available
+    if needed > free:
+        raise UsageError(
+            f"about {rows:,.0f} samples need {needed / 1e9:,.1f} GB, {free / 1e9:.1f} GB are free",
+            "ask for fewer: a shorter min_duration_ms, a lower rate or min_query_count",
+        )
 
 
 def planned(scenario: Scenario, settings: Settings, total: int) -> Traffic:

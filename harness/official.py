@@ -8,28 +8,22 @@ cannot be taken for a result.
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.metadata
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from harness.batching import Policy
 from harness.clock import MonotonicClock
 from harness.core import IntArray, Output, Reason, Traffic
 from harness.crew import Crew, ThreadCrew
-from harness.errors import MissingError, RunError, UsageError
-from harness.loadgen import Requested, as_names
+from harness.errors import RunError, UsageError
+from harness.loadgen import Requested
 from harness.measure import Measured, Watch, _reasons, _Watcher, noted_interrupts
-from harness.mlperf_accuracy import payload
 from harness.mlperf_reader import entries, first
-from harness.official_ledger import Answered, Data, OfficialLedger, Queries, Recipe
+from harness.official_ledger import OfficialLedger, Queries
+from harness.official_player import Player, official_version, recipe_for, refuse, teller
 from harness.responses import Keep
 from harness.worker import Report
 
@@ -39,6 +33,7 @@ VOID = ".void"
 _LOGS = ("mlperf_log_summary.txt", "mlperf_log_detail.txt", "mlperf_log_accuracy.json", "mlperf_log_trace.json")
 
 _QUERIES: Mapping[str, Queries] = {"SingleStream": "single", "MultiStream": "block", "Server": "scheduled", "Offline": "block"}
+
 
 @dataclass(frozen=True, slots=True)
 class Official:
@@ -92,17 +87,20 @@ def measure_official(
     """
     if not isinstance(crew, ThreadCrew):
         raise UsageError("--engine mlcommons serves with threads of this process", "set --worker-mode thread or --workers 1")
-    lg, version = loadgen_module(), official_version()
-    _refuse(requested)
+    version = official_version()
+    refuse(requested)
     folder.mkdir(parents=True, exist_ok=True)
-    recipe = _recipe(outputs, lengths) if outputs else None
-    kind = _QUERIES[requested.scenario]
     ledger = OfficialLedger(
-        traffic, policy, MonotonicClock(), kind, answered=_answered(lg), recipe=recipe, workers=crew.size, lengths=lengths
+        traffic,
+        policy,
+        MonotonicClock(),
+        _QUERIES[requested.scenario],
+        answered=teller(),
+        recipe=recipe_for(outputs, lengths) if outputs else None,
+        workers=crew.size,
+        lengths=lengths,
     )
-    if not _playing.acquire(blocking=False):
-        raise RunError("the official LoadGen still plays a test that was given up", "start again in a new process")
-    player = _Player(lg, ledger, as_test_settings(requested), total, loaded, _log_settings(lg, folder, trace))
+    player = Player(ledger, requested, total, loaded, folder, trace)
     measured = _served(crew, ledger, player, watch, keep)
     if player.error is not None:
         raise RunError(f"the official LoadGen failed: {type(player.error).__name__}: {player.error}", f"see its logs in {folder}")
@@ -113,12 +111,12 @@ def measure_official(
     return Official(measured, ledger.planned(), folder, void, version)
 
 
-def _served(crew: ThreadCrew, ledger: OfficialLedger, player: _Player, watch: Watch, keep: Keep) -> Measured:
+def _served(crew: ThreadCrew, ledger: OfficialLedger, player: Player, watch: Watch, keep: Keep) -> Measured:
     """As `measure` does it, with LoadGen playing meanwhile."""
     with noted_interrupts() as interrupts:
         watcher = _Watcher(ledger, watch, interrupts)
         started = time.monotonic_ns()
-        player.start()
+        player.begin()
         try:
             results = crew.serve(ledger, keep, watcher.tick)
         finally:
@@ -137,7 +135,7 @@ def _served(crew: ThreadCrew, ledger: OfficialLedger, player: _Player, watch: Wa
     return measured
 
 
-def _own_reasons(ledger: OfficialLedger, player: _Player) -> list[Reason]:
+def _own_reasons(ledger: OfficialLedger, player: Player) -> list[Reason]:
     """What makes a run of the official LoadGen INVALID beyond what its rows say."""
     reasons = [Reason("official_engine", trouble, "run with --debug, and report it") for trouble in ledger.troubles]
     if ledger.untold or player.is_alive():

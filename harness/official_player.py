@@ -35,8 +35,6 @@ def still_playing() -> bool:
     return _playing.locked()
 
 
-
-
 def loadgen_module() -> Any:
     """The module mlperf_loadgen. Raises MissingError."""
     try:
@@ -64,7 +62,7 @@ def as_test_settings(requested: Requested) -> Any:
     return settings
 
 
-def _refuse(requested: Requested) -> None:
+def refuse(requested: Requested) -> None:
     """Raises UsageError for what would hang LoadGen, or is more than one phase of one test."""
     if requested.mode not in ("PerformanceOnly", "AccuracyOnly"):
         raise UsageError(
@@ -83,55 +81,23 @@ def _log_settings(lg: Any, folder: Path, trace: bool) -> Any:
     return log
 
 
-def _recipe(outputs: Sequence[Output], lengths: IntArray) -> Recipe:
-    """Bytes of an answer, cut to the real length of its sample."""
-
-    def recipe(answers: Any, place: int, sample: int) -> bytes:
-        length = int(lengths[sample])
-        answer = {
-            output.name: np.asarray(answers[output.name][place, : length if output.per_token else None], np.float32)
-            for output in outputs
-            if output.name in answers
-        }
-        return payload(outputs, answer)
-
-    return recipe
-
-
-def _answered(lg: Any) -> Answered:
-    """Tells LoadGen. The bytes are kept until it has copied them."""
-
-    def answered(ids: list[int], data: Data | None) -> None:
-        responses = [lg.QuerySampleResponse(each, 0, 0) for each in ids]
-        if data is None:
-            lg.QuerySamplesComplete(responses)
-            return
-        places: dict[int, int] = {}
-        kept: list[NDArray[np.uint8]] = []
-
-        def fill(response: Any) -> None:
-            if not places:
-                places.update({each: place for place, each in enumerate(ids)})
-            content = np.frombuffer(data(places[response.id]), np.uint8)
-            kept.append(content)
-            response.data, response.size = content.ctypes.data, content.size
-
-        lg.QuerySamplesComplete(responses, fill)
-
-    return answered
-
-
-class _Player(threading.Thread):
+class Player(threading.Thread):
     """LoadGen's thread: one StartTest, begun when all workers are here. A daemon: a test that was given up goes on in it."""
 
-    def __init__(self, lg: Any, ledger: OfficialLedger, settings: Any, total: int, loaded: int, log: Any) -> None:
+    def __init__(self, ledger: OfficialLedger, requested: Requested, total: int, loaded: int, folder: Path, trace: bool) -> None:
         super().__init__(name="official-loadgen", daemon=True)
-        self.error: BaseException | None = None
-        self._lg = lg
+        self.error: Exception | None = None
+        self._lg = loadgen_module()
         self._ledger = ledger
-        self._settings = settings
+        self._settings = as_test_settings(requested)
         self._sizes = total, loaded
-        self._log = log
+        self._log = _log_settings(self._lg, folder, trace)
+
+    def begin(self) -> None:
+        """Start. Raises RunError while LoadGen plays another test."""
+        if not _playing.acquire(blocking=False):
+            raise RunError("the official LoadGen still plays a test that was given up", "start again in a new process")
+        self.start()
 
     def run(self) -> None:
         try:
@@ -159,3 +125,45 @@ class _Player(threading.Thread):
         if not self._ledger.final:
             self._ledger.stop()
         self.join(STOP_PATIENCE_S)
+
+
+# ------------------------------------------------------------------------------------------------------------------------- answers
+
+
+def recipe_for(outputs: Sequence[Output], lengths: IntArray) -> Recipe:
+    """Bytes of an answer, cut to the real length of its sample."""
+
+    def recipe(answers: Any, place: int, sample: int) -> bytes:
+        length = int(lengths[sample])
+        answer = {
+            output.name: np.asarray(answers[output.name][place, : length if output.per_token else None], np.float32)
+            for output in outputs
+            if output.name in answers
+        }
+        return payload(outputs, answer)
+
+    return recipe
+
+
+def teller() -> Answered:
+    """Tells LoadGen. The bytes are kept until it has copied them. Raises MissingError without the package."""
+    lg = loadgen_module()
+
+    def answered(ids: list[int], data: Data | None) -> None:
+        responses = [lg.QuerySampleResponse(each, 0, 0) for each in ids]
+        if data is None:
+            lg.QuerySamplesComplete(responses)
+            return
+        places: dict[int, int] = {}
+        kept: list[NDArray[np.uint8]] = []
+
+        def fill(response: Any) -> None:
+            if not places:
+                places.update({each: place for place, each in enumerate(ids)})
+            if content := data(places[response.id]):
+                kept.append(np.frombuffer(content, np.uint8))
+                response.data, response.size = kept[-1].ctypes.data, len(content)
+
+        lg.QuerySamplesComplete(responses, fill)
+
+    return answered

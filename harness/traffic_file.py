@@ -102,6 +102,8 @@ def _json(file: Path) -> Mapping[str, Any]:
         raise DataError(f"{file} is not UTF-8 text", "give a .json or .parquet file of traffic") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{file}:{error.lineno}: not JSON: {error.msg}", "write it with `assay traffic`") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists in lists in lists
+        raise DataError(f"{file}: not traffic: {error}", "write it with `assay traffic`") from None
     if not isinstance(found, dict):
         raise DataError(f"{file}: not an object with the columns query, sample, due_ns", "write it with `assay traffic`")
     return found
@@ -130,10 +132,14 @@ def _integers(file: Path, name: str, values: Any) -> Int64 | None:
         raise DataError(f"{file}: {name} holds numbers beyond 64 bits", "write it with `assay traffic`") from None
 
 
-def as_traffic(recorded: Recorded, file: Path, sample_count: int, *, closed_loop: bool, limits: Limits) -> Traffic:
-    """Recorded rows as a scenario's traffic: due times only where the scenario has a schedule; query numbers from 0.
+def as_traffic(recorded: Recorded, file: Path, sample_count: int, *, closed_loop: bool, limits: Limits, at_once: bool = False) -> Traffic:
+    """Recorded rows as a scenario's traffic; query numbers from 0.
 
-    Raises DataError for samples that the task does not have, a schedule that goes back in time, or one that is needed and not there.
+    Due times are taken only where the scenario has a schedule, which ends where `limits` have a maximum, as LoadGen's does. `at_once`: one
+    query that is due at the start, whatever was recorded (Offline).
+
+    Raises DataError for samples that the task does not have, queries that the scenario cannot ask, a schedule that goes back in time, or
+    one that is needed and not there.
     """
     outside = np.flatnonzero((recorded.sample < 0) | (recorded.sample >= sample_count))
     if len(outside):
@@ -142,20 +148,53 @@ def as_traffic(recorded: Recorded, file: Path, sample_count: int, *, closed_loop
             f"{file}: row {row} asks sample {recorded.sample[row]}, the data has {sample_count:,} samples",
             "replay it on the data it was made for",
         )
-    if (np.diff(recorded.query) < 0).any():
+    sample, rows = recorded.sample.astype(np.int32), len(recorded.sample)
+    if at_once:
+        return Traffic(np.zeros(rows, np.int64), sample, np.zeros(rows, np.int64), limits)
+    query = _numbered(recorded, file)
+    if closed_loop:
+        _refuse_mixed_sizes(query, file)
+        return Traffic(query, sample, None, limits)
+    due = _schedule(recorded, file)
+    rows = _before_a_maximum(query, due, limits)
+    return Traffic(query[:rows], sample[:rows], due[:rows], limits)
+
+
+def _numbered(recorded: Recorded, file: Path) -> Int64:
+    if (recorded.query[1:] < recorded.query[:-1]).any():
         raise DataError(f"{file}: query numbers do not ascend", "order the rows by query")
-    query = np.unique(recorded.query, return_inverse=True)[1].astype(np.int64)
-    due = None if closed_loop else _schedule(recorded, file)
-    return Traffic(query, recorded.sample.astype(np.int32), due, limits)
+    return np.unique(recorded.query, return_inverse=True)[1].astype(np.int64)
+
+
+def _refuse_mixed_sizes(query: Int64, file: Path) -> None:
+    """The ledger serves a closed loop by the size of its first query."""
+    sizes = np.bincount(query)
+    odd = np.flatnonzero(sizes != sizes[0])
+    if len(odd):
+        raise DataError(
+            f"{file}: query {int(odd[0])} has {sizes[odd[0]]} samples, the first has {sizes[0]}",
+            "give all queries as many samples, or replay it with --scenario server or offline",
+        )
 
 
 def _schedule(recorded: Recorded, file: Path) -> Int64:
     due = recorded.due_ns
     if due is None:
         raise DataError(f"{file}: no due times", "replay it with --scenario single-stream or multi-stream, which need none")
-    back = np.flatnonzero(np.diff(due) < 0)
+    back = np.flatnonzero(due[1:] < due[:-1])
     if len(back):
         raise DataError(
             f"{file}: row {int(back[0]) + 1} is due before the row above it", "replay one phase of it: due times count from 0 in each phase"
         )
+    if due[0] < 0:
+        raise DataError(f"{file}: row 0 is due at {due[0]} ns, before the start", "count due times from 0")
     return np.asarray(due - due[0])
+
+
+def _before_a_maximum(query: Int64, due: Int64, limits: Limits) -> int:
+    """Rows of the schedule that are played: whole queries, the last of them the first that is due after the maximum duration."""
+    rows = len(due)
+    if limits.max_duration_ns:
+        late = int(np.searchsorted(due, limits.max_duration_ns, side="right"))
+        rows = rows if late == rows else int(np.searchsorted(query, query[late], side="right"))
+    return min(rows, int(np.searchsorted(query, limits.max_queries))) if limits.max_queries else rows
