@@ -133,6 +133,8 @@ def _config(file: Path) -> dict[str, Any]:
         raise DataError(
             f"{file}:{error.lineno}: not JSON: {error.msg}", "give a JSON object with qsl_total, qsl_perf and settings"
         ) from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists in lists in lists
+        raise DataError(f"{file}: not settings: {error}", "give a JSON object with qsl_total, qsl_perf and settings") from None
     if isinstance(found, dict) and isinstance(found.get("config"), dict):
         found = found["config"]
     if not isinstance(found, dict):
@@ -152,7 +154,7 @@ def generate(requested: loadgen.Requested, total: int, loaded: int) -> Made:
     for mode in _PARTS.get(asked.mode, ("performance",)):
         settings = replace(loadgen.played(asked, total, loaded, mode), max_queries=0, max_duration_ns=0, max_async=0)
         if mode == "performance" and settings.issue != "unique":
-            _refuse_too_large(settings)
+            _refuse_too_large(settings, settings.samples_per_query if asked.scenario == "MultiStream" else 1)
         traffic = planned(scenario, settings, total)
         expected = accuracy_log.expected(loadgen.effective(asked, total, loaded)) if mode == "performance" else 0
         phases += _split(traffic, settings, expected, sum(len(phase.sample) for phase in phases))
@@ -169,9 +171,9 @@ def _refuse(asked: loadgen.Requested) -> None:
         raise UsageError(f"{rate:g} queries/s expected", f"give a rate from {SLOWEST:g} to {FASTEST:g}, or a latency that is its inverse")
 
 
-def _refuse_too_large(settings: Settings) -> None:
-    """Raises UsageError for more traffic than fits into memory, before it is made."""
-    rows = settings.samples_per_query * max(settings.min_queries, settings.target_qps * settings.min_duration_ns / SECOND_NS)
+def _refuse_too_large(settings: Settings, width: int) -> None:
+    """Raises UsageError for more traffic than fits into memory, before it is made. `width`: samples of a query."""
+    rows = width * max(settings.min_queries, settings.target_qps * settings.min_duration_ns / SECOND_NS)
     needed, free = rows * ROW_BYTES, psutil.virtual_memory().available
     if needed > free:
         raise UsageError(

@@ -97,24 +97,30 @@ def measure(
 
     ledger = crew.ledger(traffic, policy, feed, SHARED_ROWS)
     with noted_interrupts() as interrupts:
-        watcher = _Watcher(ledger, watch, interrupts)
+        watcher = Watcher(ledger, watch, interrupts)
         started = time.monotonic_ns()
         results = crew.serve(ledger, keep, watcher.tick)
         ended = time.monotonic_ns()
+    return conclude(ledger, results, watcher, started, ended)
+
+
+def conclude(ledger: Ledger, results: Sequence[Report | Died | Hung], watcher: Watcher, started: int, ended: int) -> Measured:
+    """A served ledger and all that speaks against it. `started`, `ended`: monotonic ns around the serving."""
     start = ledger.start or started
     columns = ledger.columns(ended - start)
     begun_ns = time.time_ns() - (time.monotonic_ns() - start)
-    measured = Measured(columns, interrupted=interrupts.seen, seconds=(ended - started) / 1e9, begun_ns=begun_ns)
+    interrupted = watcher.interrupts.seen
+    measured = Measured(columns, interrupted=interrupted, seconds=(ended - started) / 1e9, begun_ns=begun_ns)
     for result in results:
         if isinstance(result, Report):
             measured.answers |= result.answers
     measured.reasons = watcher.reasons + _reasons(columns, results)
-    if interrupts.seen:
+    if interrupted:
         measured.reasons.insert(0, Reason("interrupted", "interrupted by Ctrl-C; what was measured until then is kept", "run it again"))
     return measured
 
 
-class _Watcher:
+class Watcher:
     """Looks at the ledger now and then, draws progress, and ends a run that cannot become valid any more."""
 
     def __init__(self, ledger: Ledger, watch: Watch, interrupts: Interrupts) -> None:

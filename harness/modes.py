@@ -18,6 +18,7 @@ from harness.errors import UsageError
 from harness.interference import WORTH_SAYING, cpu_time, others_share
 from harness.measure import Measured, Watch, measure
 from harness.official import Official
+from harness.official_player import official_version
 from harness.phases import Message, Phase
 from harness.responses import Keep
 from harness.rules import GIVE_UP_EXTRA_S, GIVE_UP_FACTOR, RULES
@@ -39,7 +40,7 @@ class Stage:
 @dataclass(slots=True)
 class Outcome:
     """`judged` is the stage that the run is judged by; `scored` the accuracy stage before it, if there was one; `stages` all, in order;
-    `asked`: the settings before a search changed the rate; `reasons` say why the run is INVALID beyond what its rows say;
+    `settled`: the official LoadGen has judged it VALID; `asked`: the settings before a search changed the rate; `reasons` say why the run is INVALID beyond what its rows say;
     `facts` go into run.json under `traffic`; `logged`: the official LoadGen wrote its own logs."""
 
     judged: Stage
@@ -51,6 +52,7 @@ class Outcome:
     logged: bool = False
     reasons: list[Reason] = field(default_factory=list)
     asked: Settings | None = None
+    settled: bool = False
 
 
 def play(bench: Bench, crew: Crew, folder: Path) -> Outcome:
@@ -190,9 +192,7 @@ def _officially(bench: Bench, crew: Crew, folder: Path) -> Outcome:
     first, _ = _official_stage(bench, crew, replace(bench.settings, mode="accuracy"), "accuracy", aside)
     if mode == "accuracy" or first.measured.reasons:
         bench.settings = first.settings
-        return Outcome(
-            first, [first], first, loadgen.CONFIGURED["accuracy"], {"official": {"version": official.official_version()}}, logged=True
-        )
+        return Outcome(first, [first], first, loadgen.CONFIGURED["accuracy"], {"official": {"version": official_version()}}, logged=True)
     outcome = _judged_officially(bench, *_official_stage(bench, crew, bench.settings, "run", folder))
     outcome.scored = first
     outcome.stages.insert(0, first)
@@ -200,20 +200,21 @@ def _officially(bench: Bench, crew: Crew, folder: Path) -> Outcome:
 
 
 def _official_stage(bench: Bench, crew: Crew, settings: Settings, name: str, folder: Path) -> tuple[Stage, Official]:
-    traffic = bench.scenario.traffic(settings, len(bench.task.samples))
-    keep = _keep(bench, settings, 0)
     total = len(bench.task.samples)
-    mode = "AccuracyOnly" if settings.mode == "accuracy" else "PerformanceOnly"
+    requested = loadgen.requested(bench.scenario.name, settings, "AccuracyOnly" if settings.mode == "accuracy" else "PerformanceOnly")
+    loaded = settings.library_sample_count or total
+    traffic = bench.scenario.traffic(loadgen.played(requested, total, loaded, settings.mode), total)  # whole milliseconds, as LoadGen
+    keep = _keep(bench, settings, 0)
     with bench.phase(name):
         played = official.measure_official(
             crew,
-            loadgen.requested(bench.scenario.name, settings, mode),
+            requested,
             traffic,
             bench.policy,
             _watch(bench, settings, traffic, name),
             keep,
             total=total,
-            loaded=settings.library_sample_count or total,
+            loaded=loaded,
             folder=folder,
             lengths=bench.task.samples.lengths,
             outputs=bench.task.outputs,
@@ -232,6 +233,7 @@ def _judged_officially(bench: Bench, stage: Stage, played: Official) -> Outcome:
         return outcome
     columns = stage.measured.columns
     facts["disagreements"] = disagreements(columns, stage.settings, bench.scenario, found, played.traffic)
+    outcome.settled = found.get("result_validity") == "VALID"
     strictly = bench.scenario.judge(columns, replace(stage.settings, require_early_stopping=True))
     if found.get("result_validity") == "INVALID" and bench.scenario.judge(columns, stage.settings).valid:
         why = strictly.reasons[0] if strictly.reasons else Reason("", "no reason that Assay sees", "see mlperf_log_summary.txt")

@@ -20,12 +20,11 @@ from harness.core import IntArray, Output, Reason, Traffic
 from harness.crew import Crew, ThreadCrew
 from harness.errors import RunError, UsageError
 from harness.loadgen import Requested
-from harness.measure import Measured, Watch, _reasons, _Watcher, noted_interrupts
+from harness.measure import Measured, Watch, Watcher, conclude, noted_interrupts
 from harness.mlperf_reader import entries, first
 from harness.official_ledger import OfficialLedger, Queries
 from harness.official_player import Player, official_version, recipe_for, refuse, teller
 from harness.responses import Keep
-from harness.worker import Report
 
 VOID = ".void"
 """What the names of logs end with that are no result: LoadGen knows neither errors nor the end of a run before its time."""
@@ -114,7 +113,7 @@ def measure_official(
 def _served(crew: ThreadCrew, ledger: OfficialLedger, player: Player, watch: Watch, keep: Keep) -> Measured:
     """As `measure` does it, with LoadGen playing meanwhile."""
     with noted_interrupts() as interrupts:
-        watcher = _Watcher(ledger, watch, interrupts)
+        watcher = Watcher(ledger, watch, interrupts)
         started = time.monotonic_ns()
         player.begin()
         try:
@@ -122,17 +121,7 @@ def _served(crew: ThreadCrew, ledger: OfficialLedger, player: Player, watch: Wat
         finally:
             ended = time.monotonic_ns()
             player.end()
-    start = ledger.start or started
-    columns = ledger.columns(ended - start)
-    begun_ns = time.time_ns() - (time.monotonic_ns() - start)
-    measured = Measured(columns, interrupted=interrupts.seen, seconds=(ended - started) / 1e9, begun_ns=begun_ns)
-    for result in results:
-        if isinstance(result, Report):
-            measured.answers |= result.answers
-    measured.reasons = watcher.reasons + _reasons(columns, results)
-    if interrupts.seen:
-        measured.reasons.insert(0, Reason("interrupted", "interrupted by Ctrl-C; what was measured until then is kept", "run it again"))
-    return measured
+    return conclude(ledger, results, watcher, started, ended)
 
 
 def _own_reasons(ledger: OfficialLedger, player: Player) -> list[Reason]:

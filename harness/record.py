@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -12,7 +12,6 @@ from harness import store, summary
 from harness.bench import Bench
 from harness.core import Accuracy, Columns, Int64, Metric, Reason, Run, Task, Verdict
 from harness.errors import AssayError, ExitCode
-from harness.measure import Measured
 from harness.modes import Outcome
 from harness.stats import latency_summary
 from harness.validity import query_latency_ns
@@ -34,7 +33,7 @@ def as_run(bench: Bench, origin: Origin, outcome: Outcome, scored: Accuracy | No
     """Everything that was found out, judged. `files`: what else lies in the folder."""
     measured = outcome.judged.measured
     columns, settings = measured.columns, bench.settings
-    verdict = _judge(bench, measured, scored) if len(columns.sample) else None
+    verdict = _judge(bench, outcome, scored) if len(columns.sample) else None
     reasons = [*measured.reasons, *outcome.reasons, *(verdict.reasons if verdict else ()), *_accuracy_reasons(scored)]
     played = summary.traffic(columns, settings, bench.scenario.closed_loop, verdict.rates if verdict else {})
     played["latency_bound"] = {"percentile": settings.percentile, "ns": settings.latency_bound_ns} if bench.scenario.paced else None
@@ -56,10 +55,11 @@ def as_run(bench: Bench, origin: Origin, outcome: Outcome, scored: Accuracy | No
     )
 
 
-def _judge(bench: Bench, measured: Measured, scored: Accuracy | None) -> Verdict:
-    """By the scenario; an accuracy run has a score and no speed."""
+def _judge(bench: Bench, outcome: Outcome, scored: Accuracy | None) -> Verdict:
+    """By the scenario, unless the official LoadGen has judged; an accuracy run has a score and no speed."""
     if bench.settings.mode == "performance":
-        return bench.scenario.judge(measured.columns, bench.settings)
+        verdict = bench.scenario.judge(outcome.judged.measured.columns, bench.settings)
+        return replace(verdict, reasons=()) if outcome.settled else verdict
     if scored is None:
         return Verdict(None)
     return Verdict(Metric(scored.metric, scored.value, "points", "higher"))

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import heapq
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.batching import Policy
-from harness.core import Limits, Status, Traffic
+from harness.clock import MonotonicClock
+from harness.core import Columns, Limits, Status, Traffic
+from harness.ending import messages
+from harness.generated import from_file
 from harness.ledger import Ledger
+from harness.sharing import LockedLedger, SharedLedger
 from harness.testing import FakeClock, simulate
 
 
@@ -193,3 +206,226 @@ def test_handed_out_rows_are_found_in_any_serving_order() -> None:
     assert rows is not None
     assert sorted(np.arange(6)[rows].tolist()) == [4, 5]
     assert ledger.handed_out() == 6
+
+
+# ------------------------------------------------------------------------------------------------------------ too many unanswered queries
+
+MAXASYNC = Path(os.environ.get("ASSAY_GOLDEN", Path(__file__).parents[3] / "shared" / "golden")) / "logs" / "sv_invalid_maxasync"
+
+
+def last_of(columns: Columns, most: int) -> int | None:
+    """Section 4 of LoadGen's rules, written out: the first query at whose issue more than `most` are unanswered, itself among them."""
+    for row, due in enumerate(columns.due_ns.tolist()):
+        answered = sum(0 <= done <= due for done in columns.done_ns[: row + 1].tolist())
+        if row + 1 - answered > most:
+            return row
+    return None
+
+
+def with_max_async(due: list[int], most: int) -> Traffic:
+    return open_loop(due, limits=Limits(10**9, 10**6, max_async=most))
+
+
+@pytest.mark.skipif(not MAXASYNC.is_dir(), reason="no golden logs: set ASSAY_GOLDEN")
+def test_max_async_ends_the_run_where_the_official_loadgen_did() -> None:
+    """500 queries/s served one by one in 20 ms, at most 20 unanswered: 23 queries are issued, and the sentence in the log is the same."""
+    (phase,) = from_file(MAXASYNC / "config.json").phases
+    assert phase.due_ns is not None
+    limits = Limits(10**9, 100, max_async=20)
+    columns = simulate(Traffic(phase.query, phase.sample, phase.due_ns, limits), Policy("fifo", 1), lambda _: 20_000_000)
+    (said,) = messages(columns, limits, paced=True, at_once=False, finite=False)
+    official = (MAXASYNC / "mlperf_log_detail.txt").read_text()
+    assert re.findall(r'"key": "error_runtime", "value": "([^"]*)"', official) == [said.text]
+    assert len(columns.query) == int(re.findall(r'"result_query_count", "value": (\d+)', official)[0]) == 23
+    assert (columns.status == Status.DONE).all()
+    assert json.loads((MAXASYNC / "config.json").read_text())["settings"]["server_max_async_queries"] == 20
+
+
+@given(
+    gaps=st.lists(st.integers(0, 120), min_size=1, max_size=80),
+    lengths=st.lists(st.integers(1, 384), min_size=80, max_size=80),
+    limit=st.integers(1, 6),
+    kind=st.sampled_from(["sorted", "fifo"]),
+    wait=st.sampled_from([0, 0, 60]),
+    workers=st.integers(1, 3),
+    most=st.integers(1, 12),
+)
+def test_max_async_cuts_the_schedule_at_the_first_query_that_is_one_too_many(
+    gaps: list[int], lengths: list[int], limit: int, kind: str, wait: int, workers: int, most: int
+) -> None:
+    """The run is that without the limit up to that query and not a row longer, every row of it is served once, and the log says so; where
+    there is no such query nothing changes."""
+    due = np.cumsum(gaps).tolist()
+    policy = Policy(kind, limit, wait)  # type: ignore[arg-type]
+
+    def service(samples: np.ndarray) -> int:
+        return 40 + 13 * len(samples)
+
+    free = simulate(open_loop(due), policy, service, workers=workers, lengths=np.array(lengths))
+    traffic = with_max_async(due, most)
+    cut = simulate(traffic, policy, service, workers=workers, lengths=np.array(lengths))
+    last = last_of(free, most)
+    said = messages(cut, traffic.limits, paced=True, at_once=False, finite=False)
+    assert (cut.status == Status.DONE).all()
+    assert sum(map(len, batches(cut))) == len(cut.query)
+    if last is None:
+        assert cut.done_ns.tolist() == free.done_ns.tolist()
+        assert said == ()
+        return
+    assert len(cut.query) == last + 1
+    assert last_of(cut, most) == last
+    before = free.taken_ns[: last + 1] < due[last]
+    assert cut.taken_ns[before].tolist() == free.taken_ns[: last + 1][before].tolist()
+    assert said[0].text.startswith(f"IssueQueryThread 0 Ending early: Too many outstanding queries. issued {last + 1} outstanding ")
+
+
+@given(gaps=st.lists(st.integers(0, 50), min_size=1, max_size=60), limit=st.integers(1, 6), workers=st.integers(1, 3))
+def test_max_async_of_more_than_is_ever_unanswered_changes_nothing(gaps: list[int], limit: int, workers: int) -> None:
+    """As many as there are queries is as good as no limit (0)."""
+    due = np.cumsum(gaps).tolist()
+    none, all_of_them = (
+        simulate(with_max_async(due, most), Policy("fifo", limit), lambda rows: 90 + 7 * len(rows), workers=workers)
+        for most in (0, len(due))
+    )
+    assert none.done_ns.tolist() == all_of_them.done_ns.tolist()
+    assert none.batch.tolist() == all_of_them.batch.tolist()
+    assert len(none.query) == len(due)
+
+
+def test_a_run_that_was_cut_is_not_fed() -> None:
+    """Early stopping may want more queries; a run that ended for too many unanswered ones gets none."""
+    traffic = with_max_async([0, 1, 2, 3, 4], 2)
+    columns = simulate(traffic, Policy("fifo", 1), lambda _: 100, feed=lambda _: pytest.fail("the run was fed"))
+    assert len(columns.query) == 3
+
+
+def test_rejected_answers_are_answers_to_max_async() -> None:
+    """A backend that raises at once leaves nothing unanswered."""
+    ledger = Ledger(with_max_async(list(range(0, 100, 10)), 1), Policy("fifo", 1), FakeClock())
+    ledger.join()
+    while (rows := ledger.take()) is not None:
+        ledger.complete(rows)
+        ledger.reject(rows)
+    assert ledger.columns(10**9).status.tolist() == [Status.ERROR] * 10
+
+
+def drive(ledgers: list[Ledger], clock: FakeClock, service: Callable[[int], int]) -> None:
+    """Workers over one table in simulated time, each by its own ledger object: the one that is free first takes next."""
+    free = [(clock.time, worker) for worker in range(len(ledgers))]
+    while free:
+        clock.time, worker = heapq.heappop(free)
+        ledger = ledgers[worker]
+        with ledger._locked():  # type: ignore[attr-defined]
+            rows = ledger.step(clock.time)
+        if rows is None:
+            continue
+        if not isinstance(rows, int):
+            clock.time += service(len(np.arange(ledger.rows)[rows]))
+            ledger.complete(rows)
+            rows = clock.time
+        heapq.heappush(free, (rows, worker))
+
+
+@given(
+    gaps=st.lists(st.integers(0, 120), min_size=1, max_size=60),
+    limit=st.integers(1, 4),
+    kind=st.sampled_from(["sorted", "fifo"]),
+    workers=st.integers(1, 3),
+    most=st.integers(1, 9),
+)
+def test_threads_and_processes_are_cut_at_the_same_query(gaps: list[int], limit: int, kind: str, workers: int, most: int) -> None:
+    """The ledger of threads, and that of processes, each of which looks at the table with its own memory of it, end where the oracle does."""
+    due = np.cumsum(gaps).tolist()
+    policy, lengths = Policy(kind, limit), np.arange(60) * 7 % 41 + 1  # type: ignore[arg-type]
+    free = simulate(open_loop(due), policy, lambda rows: 50 + 11 * len(rows), workers=workers, lengths=lengths)
+    last = last_of(free, most)
+    clock = FakeClock()
+    locked = LockedLedger(with_max_async(due, most), policy, clock, workers=workers, lengths=lengths)
+    drive([locked] * workers, clock, lambda rows: 50 + 11 * rows)
+    clock = FakeClock()
+    maker = SharedLedger.create(with_max_async(due, most), policy, clock, workers=workers, capacity=60, lengths=lengths)
+    seats = [SharedLedger(maker.seat, clock, lengths) for _ in range(workers)]
+    drive(list(seats), clock, lambda rows: 50 + 11 * rows)
+    maker.sync()
+    for ledger in (locked, maker):
+        columns = ledger.columns(clock.time + 10**6)
+        assert len(columns.query) == (len(due) if last is None else last + 1)
+        assert (columns.status == Status.DONE).all()
+        assert sum(map(len, batches(columns))) == len(columns.query)
+    for seat in seats:
+        seat.close()
+    maker.remove()
+
+
+def test_a_shared_run_that_was_cut_is_not_refilled() -> None:
+    """The process that feeds the table learns of the end when it looks: no further row is appended."""
+    clock = FakeClock(1)
+    traffic = with_max_async([0, 1, 2, 3, 4], 2)
+    maker = SharedLedger.create(
+        traffic, Policy("fifo", 1), clock, workers=1, capacity=100, feed=lambda _: open_loop([1000, 2000], limits=traffic.limits)
+    )
+    worker = SharedLedger(maker.seat, clock, None)
+    worker.join()
+    for now in (10, 20, 30):
+        with worker._locked():
+            assert worker.step(now) is not None
+    maker.refill(10)
+    with worker._locked():
+        assert worker.step(40) is None
+    assert maker.rows == worker.rows == 3
+    worker.close()
+    maker.remove()
+
+
+def test_max_async_on_a_real_clock_is_true_to_the_stamps() -> None:
+    """Two threads that need 4 ms a query at 4,000 queries/s: the run ends at the query that its own stamps say is one too many."""
+    due = np.arange(0, 400 * 250_000, 250_000)
+    ledger = LockedLedger(with_max_async(due.tolist(), 10), Policy("fifo", 1), MonotonicClock(), workers=2)
+
+    def serve() -> None:
+        ledger.join()
+        while (rows := ledger.take()) is not None:
+            time.sleep(0.004)
+            ledger.complete(rows)
+
+    threads = [threading.Thread(target=serve) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    columns = ledger.columns(10**12)
+    assert last_of(columns, 10) == len(columns.query) - 1
+    assert 11 <= len(columns.query) < 400
+    assert (columns.status == Status.DONE).all()
+
+
+# ------------------------------------------------------------------------------------------------------------------------------ coalescing
+
+
+def by_loadgen(due: list[int], service: Callable[[int], int], coalesce: bool) -> list[tuple[int, list[int]]]:
+    """Section 5 of LoadGen's rules with a callback that blocks until it has answered: when each call is made, and with which queries."""
+    calls, now, row = [], 0, 0
+    while row < len(due):
+        now = max(now, due[row])
+        rows = [row]
+        if coalesce:
+            rows += [later for later in range(row + 1, len(due)) if due[later] <= now]
+        calls.append((now, rows))
+        now += service(len(rows))
+        row = rows[-1] + 1
+    return calls
+
+
+@given(gaps=st.lists(st.integers(0, 300), min_size=1, max_size=80), base=st.integers(1, 400), each=st.integers(0, 60))
+def test_a_worker_takes_what_loadgens_coalescing_would_hand_it(gaps: list[int], base: int, each: int) -> None:
+    """`server_coalesce_queries` with a callback that blocks and our `fifo` with a large batch: the same queries in the same calls at the same
+    times, so `coalesce` needs no code here; with a batch of one it is LoadGen without coalescing."""
+    due = np.cumsum(gaps).tolist()
+
+    def service(rows: int) -> int:
+        return base + each * rows
+
+    for limit, coalesce in ((10**6, True), (1, False)):
+        columns = simulate(open_loop(due), Policy("fifo", limit), lambda samples: service(len(samples)))
+        ours = [(int(columns.taken_ns[rows[0]]), rows) for rows in batches(columns)]
+        assert ours == by_loadgen(due, service, coalesce)
