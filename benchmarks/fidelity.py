@@ -5,8 +5,8 @@
     python benchmarks/fidelity.py --out docs/results/fidelity.json
 
 Each run is a process of its own. Rounds alternate which engine goes first, so that a drift of the machine meets both. A figure agrees where
-the medians of the two engines lie no further apart than runs of one engine do (the larger of the two ranges), or than the tolerance that a
-generator's own microseconds explain.
+the medians of the two engines lie no further apart than runs of one engine do (the larger of the two ranges), or than what LoadGen's own
+work for each call explains (OWN_NS, OWN_SHARE).
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 OWN_NS = 250_000
 """What a generator written for one callback a query may add to a latency: LoadGen's Python path takes some 100 µs to wake up."""
+
+OWN_SHARE = 0.03
+"""And to a long one, where it adds something to every call: telling LoadGen of 32 answers takes some 40 µs of a batch of 2 ms."""
 
 SCENARIOS: dict[str, list[str]] = {
     "single-stream": ["--duration", "8"],
@@ -101,7 +104,12 @@ def agree(found: dict[str, list[dict[str, Any]]], name: str) -> dict[str, Any]:
     medians = {engine: statistics.median(each) for engine, each in values.items()}
     noise = max(max(each) - min(each) for each in values.values())
     difference = medians["mlcommons"] - medians["native"]
-    return {**medians, "noise": noise, "difference": difference, "agrees": abs(difference) <= max(noise, OWN_NS)}
+    return {
+        **medians,
+        "noise": noise,
+        "difference": difference,
+        "agrees": abs(difference) <= max(noise, OWN_NS, OWN_SHARE * medians["native"]),
+    }
 
 
 def row(result: dict[str, Any]) -> str:

@@ -39,9 +39,19 @@ class Stage:
 
 @dataclass(slots=True)
 class Outcome:
-    """`judged` is the stage that the run is judged by; `scored` the accuracy stage before it, if there was one; `stages` all, in order;
-    `settled`: the official LoadGen has judged it VALID; `asked`: the settings before a search changed the rate; `reasons` say why the run is INVALID beyond what its rows say;
-    `facts` go into run.json under `traffic`; `logged`: the official LoadGen wrote its own logs."""
+    """What was measured.
+
+    judged     the stage that the run is judged by
+    stages     all of them, in order
+    scored     the accuracy stage, if there was one
+    mode       LoadGen's name of the mode
+    facts      what goes into run.json under `traffic`
+    messages   said before the first stage, in LoadGen's words
+    logged     the official LoadGen wrote its own logs
+    settled    it has judged the run VALID
+    reasons    why the run is INVALID beyond what its rows say
+    asked      the settings before a search changed the rate
+    """
 
     judged: Stage
     stages: list[Stage]

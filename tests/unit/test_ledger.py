@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 import os
@@ -292,6 +293,30 @@ def test_max_async_of_more_than_is_ever_unanswered_changes_nothing(gaps: list[in
     assert len(none.query) == len(due)
 
 
+def test_a_cut_to_queries_that_are_all_due_at_once_serves_each_once() -> None:
+    """What is left of the schedule looks like Offline's; it is served on in the order in which it was begun."""
+    traffic, lengths = with_max_async([0, 0, 0, 0, 900], 2), np.array([5, 60, 50, 40, 9])
+    columns = simulate(traffic, Policy("sorted", 1), lambda _: 10, lengths=lengths)
+    assert columns.taken_ns.tolist() == [0, 10, 20]
+    assert columns.batch.tolist() == [0, 1, 2]
+    clock = FakeClock()
+    maker = SharedLedger.create(traffic, Policy("sorted", 1), clock, workers=2, capacity=9, lengths=lengths)
+    with contextlib.closing(SharedLedger(maker.seat, clock, lengths)) as early, contextlib.closing(maker):
+        drive([early, maker], clock, lambda _: 10)
+        columns = maker.columns(clock.time)
+        maker.unlink()
+    assert columns.taken_ns.tolist() == [0, 0, 10]
+    assert sorted(columns.batch.tolist()) == [0, 1, 2]
+
+
+def test_a_cut_before_anything_was_handed_out_leaves_the_first_rows() -> None:
+    """All queries due at once: those up to the cut are served, and none behind it."""
+    lengths = np.array([5, 60, 50, 400, 500])
+    columns = simulate(with_max_async([0] * 5, 2), Policy("sorted", 2), lambda _: 10, lengths=lengths)
+    assert batches(columns) == [[0, 1], [2]]
+    assert (columns.status == Status.DONE).all()
+
+
 def test_a_run_that_was_cut_is_not_fed() -> None:
     """Early stopping may want more queries; a run that ended for too many unanswered ones gets none."""
     traffic = with_max_async([0, 1, 2, 3, 4], 2)
@@ -334,7 +359,7 @@ def drive(ledgers: list[Ledger], clock: FakeClock, service: Callable[[int], int]
     most=st.integers(1, 9),
 )
 def test_threads_and_processes_are_cut_at_the_same_query(gaps: list[int], limit: int, kind: str, workers: int, most: int) -> None:
-    """The ledger of threads, and that of processes, each of which looks at the table with its own memory of it, end where the oracle does."""
+    """The ledger of threads ends where the oracle does; so does that of processes, each of which has its own memory of the table."""
     due = np.cumsum(gaps).tolist()
     policy, lengths = Policy(kind, limit), np.arange(60) * 7 % 41 + 1  # type: ignore[arg-type]
     free = simulate(open_loop(due), policy, lambda rows: 50 + 11 * len(rows), workers=workers, lengths=lengths)
@@ -344,17 +369,17 @@ def test_threads_and_processes_are_cut_at_the_same_query(gaps: list[int], limit:
     drive([locked] * workers, clock, lambda rows: 50 + 11 * rows)
     clock = FakeClock()
     maker = SharedLedger.create(with_max_async(due, most), policy, clock, workers=workers, capacity=60, lengths=lengths)
-    seats = [SharedLedger(maker.seat, clock, lengths) for _ in range(workers)]
-    drive(list(seats), clock, lambda rows: 50 + 11 * rows)
+    seats: list[Ledger] = [SharedLedger(maker.seat, clock, lengths) for _ in range(workers)]
+    drive(seats, clock, lambda rows: 50 + 11 * rows)
     maker.sync()
+    for seat in seats:
+        seat.close()  # type: ignore[attr-defined]
+    maker.remove()
     for ledger in (locked, maker):
         columns = ledger.columns(clock.time + 10**6)
         assert len(columns.query) == (len(due) if last is None else last + 1)
         assert (columns.status == Status.DONE).all()
         assert sum(map(len, batches(columns))) == len(columns.query)
-    for seat in seats:
-        seat.close()
-    maker.remove()
 
 
 def test_a_shared_run_that_was_cut_is_not_refilled() -> None:
@@ -364,17 +389,16 @@ def test_a_shared_run_that_was_cut_is_not_refilled() -> None:
     maker = SharedLedger.create(
         traffic, Policy("fifo", 1), clock, workers=1, capacity=100, feed=lambda _: open_loop([1000, 2000], limits=traffic.limits)
     )
-    worker = SharedLedger(maker.seat, clock, None)
-    worker.join()
-    for now in (10, 20, 30):
+    with contextlib.closing(SharedLedger(maker.seat, clock, None)) as worker, contextlib.closing(maker):
+        worker.join()
+        for now in (10, 20, 30):
+            with worker._locked():
+                assert isinstance(worker.step(now), slice)
+        maker.refill(10)
+        maker.unlink()
         with worker._locked():
-            assert worker.step(now) is not None
-    maker.refill(10)
-    with worker._locked():
-        assert worker.step(40) is None
-    assert maker.rows == worker.rows == 3
-    worker.close()
-    maker.remove()
+            assert worker.step(40) is None
+        assert maker.rows == worker.rows == 3
 
 
 def test_max_async_on_a_real_clock_is_true_to_the_stamps() -> None:
@@ -418,8 +442,8 @@ def by_loadgen(due: list[int], service: Callable[[int], int], coalesce: bool) ->
 
 @given(gaps=st.lists(st.integers(0, 300), min_size=1, max_size=80), base=st.integers(1, 400), each=st.integers(0, 60))
 def test_a_worker_takes_what_loadgens_coalescing_would_hand_it(gaps: list[int], base: int, each: int) -> None:
-    """`server_coalesce_queries` with a callback that blocks and our `fifo` with a large batch: the same queries in the same calls at the same
-    times, so `coalesce` needs no code here; with a batch of one it is LoadGen without coalescing."""
+    """`server_coalesce_queries` with a callback that blocks and our `fifo` with a large batch: the same queries in the same calls at the
+    same times, so `coalesce` needs no code here; with a batch of one it is LoadGen without coalescing."""
     due = np.cumsum(gaps).tolist()
 
     def service(rows: int) -> int:
