@@ -74,7 +74,7 @@ class Submission:
 
 def read_accuracy_log(folder: Path) -> list[mlperf_accuracy.Record]:
     """The answers that a run logged. Raises MissingError and DataError, naming the file."""
-    file = folder / logs.ACCURACY
+    file = store.accuracy_logs(folder) / logs.ACCURACY
     try:
         return mlperf_accuracy.read(file.read_text(encoding="utf-8"))
     except DataError as error:

@@ -64,7 +64,7 @@ def export(folders: Sequence[Path], wanted: Submission) -> Exported:
     """Lay the runs of these folders out. Raises UsageError once with everything that is unknown or speaks against it, and MissingError and
     DataError for files; then no tree is written or changed."""
     _check_choices(wanted)
-    runs = [export_runs.read(folder) for folder in folders]
+    runs = [stored for folder in folders for stored in export_runs.read_parts(folder)]
     entries = export_runs.grouped(runs)
     fields, unfit = _described(wanted, runs)
     rules = Rules(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -11,7 +11,7 @@ from harness import mlperf_reader
 from harness.core import Run
 from harness.errors import DataError, MissingError, UsageError
 from harness.loadgen import NAMES
-from harness.store import read_run
+from harness.store import accuracy_logs, read_run
 
 SUMMARY, DETAIL, ACCURACY = "mlperf_log_summary.txt", "mlperf_log_detail.txt", "mlperf_log_accuracy.json"
 VERIFY_ACCURACY, VERIFY_PERFORMANCE = "verify_accuracy.txt", "verify_performance.txt"
@@ -80,10 +80,22 @@ def read(folder: Path) -> StoredRun:
         raise UsageError(f"{folder}: LoadGen has no scenario {scenario}", f"export a run of {', '.join(sorted(NAMES))}")
     mode = str(run.config.get("mode", "performance"))
     serves: tuple[Part, ...] = ("test01",) if (folder / VERIFY_ACCURACY).exists() else _SERVES.get(mode, ())
-    more = {"test01": (VERIFY_PERFORMANCE,), "accuracy": (ACCURACY,)}
+    more = {"test01": (VERIFY_PERFORMANCE,), "accuracy": () if accuracy_logs(folder) != folder else (ACCURACY,)}
     _need(folder, SUMMARY, DETAIL, *(name for part in serves for name in more.get(part, ())))
     detail, errors = read_detail(folder / DETAIL)
     return StoredRun(folder, run, NAMES[scenario], serves, detail, errors)
+
+
+def read_parts(folder: Path) -> list[StoredRun]:
+    """A run folder as the parts it serves: two where its accuracy logs lie apart from the others. Raises as `read` does."""
+    stored = read(folder)
+    aside = accuracy_logs(stored.folder)
+    if aside == stored.folder or "accuracy" not in stored.serves:
+        return [stored]
+    _need(aside, SUMMARY, DETAIL, ACCURACY)
+    detail, errors = read_detail(aside / DETAIL)
+    accuracy = replace(stored, folder=aside, serves=("accuracy",), detail=detail, errors=errors)
+    return [replace(stored, serves=tuple(part for part in stored.serves if part != "accuracy")), accuracy]
 
 
 def _need(folder: Path, *names: str) -> None:

@@ -120,6 +120,12 @@ class RunFolder:
             raise _not_stored(self.path / name, error) from error
 
 
+def accuracy_logs(folder: Path) -> Path:
+    """Where the accuracy logs of a run lie: beside its other logs, or in `accuracy/`, where the official LoadGen made two tests of it."""
+    aside = folder / "accuracy"
+    return aside if aside.is_dir() else folder
+
+
 def open_folder(out: Path, run_id: str) -> RunFolder:
     """Make `out/run_id` and try it with a file, so that a bad `--out` ends the run before it begins. Raises MissingError."""
     folder = out / run_id

@@ -164,3 +164,103 @@ def test_a_backend_file_is_named_by_path(tmp_path: Path) -> None:
     file.write_text('"""Mine."""\nPRECISIONS = ("fp32", "fp8")\ndef create(options): ...\n')
     assert load({"backend": f"{file}:fp8"}).backend == f"{file}:fp8"
     assert "has no precision fp16" in str(complaint({"backend": f"{file}:fp16"}))
+
+
+# ----------------------------------------------------------------------------------------------------------------- LoadGen's own files
+
+
+def conf_file(folder: Path, text: str, name: str = "user.conf") -> str:
+    file = folder / name
+    file.write_text(text, encoding="utf-8")
+    return str(file)
+
+
+def test_user_conf_stands_below_flags_and_the_yaml_file(tmp_path: Path) -> None:
+    """What only user.conf gives is taken; what the YAML file gives beats it, and a flag beats both."""
+    conf = conf_file(
+        tmp_path, "*.Server.target_qps = 40\n*.Server.min_duration = 7000\nbert.Server.min_query_count = 300\n*.*.max_query_count = 900\n"
+    )
+    file = yaml_file(tmp_path, f"scenario: server\nuser_conf: {conf}\nduration: 9s\nmin-queries: 200\n")
+    config = load({"min_queries": "100"}, file)
+    assert (config.target_qps, config.duration, config.min_queries, config.max_queries) == (40.0, 9.0, 100, 900)
+
+
+def test_an_audit_file_stands_above_everything(tmp_path: Path) -> None:
+    """Over user.conf, YAML and flags alike; what it does not name stays."""
+    user = conf_file(tmp_path, "*.*.min_query_count = 300\n*.*.mode = 2\n")
+    audit = conf_file(tmp_path, "*.*.min_query_count = 7\n*.*.accuracy_log_rng_seed = 11\n*.*.mode = 1\n", "audit.config")
+    flags = {"user_conf": user, "audit_conf": audit, "min_queries": "100", "mode": "performance", "duration": "5"}
+    config = load(flags, yaml_file(tmp_path, "min_queries: 200\naccuracy_log_seed: 3\n"))
+    assert (config.min_queries, config.accuracy_log_seed, config.mode, config.duration) == (7, 11, "accuracy", 5.0)
+    assert load({name: value for name, value in flags.items() if name != "audit_conf"}).min_queries == 100
+
+
+def test_conf_files_are_read_for_the_scenario_that_was_chosen(tmp_path: Path) -> None:
+    """Another scenario's rows do not count, wherever the scenario was chosen."""
+    conf = conf_file(tmp_path, "*.Server.target_qps = 40\n*.SingleStream.target_latency = 4\n*.MultiStream.samples_per_query = 2\n")
+    assert load({"user_conf": conf, "scenario": "server"}).target_qps == 40
+    assert load({"user_conf": conf}, yaml_file(tmp_path, "scenario: single-stream\n")).target_qps == 250
+    multi = load({"user_conf": conf, "scenario": "multi_stream"})
+    assert (multi.target_qps, multi.samples_per_query) == (None, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("*.*.min_query_count = 5\n*.*.min_query_cuont = 5\n", 2, "min_query_cuont"),
+        ("\n*.*.min_query_count=5\n", 2, "LoadGen ignores it"),
+        ("*.*.min_query_count = 5 # few\n", 1, "comment"),
+        ("*.*.qsl_rng_seed = 5\n", 1, "qsl_rng_seed"),
+        ("# ours\n*.*.use_token_latencies = 1\n", 2, "use_token_latencies"),
+    ],
+)
+def test_a_line_that_loadgen_would_ignore_is_an_error_with_file_and_line(tmp_path: Path, text: str, line: int, said: str) -> None:
+    """In both files; the cure is said."""
+    for option, name in (("user_conf", "user.conf"), ("audit_conf", "audit.config")):
+        file = conf_file(tmp_path, text, name)
+        error = complaint({option: file})
+        assert isinstance(error, UsageError)
+        assert f"{file}:{line}: " in str(error)
+        assert said in str(error)
+
+
+def test_conf_compat_reads_them_as_loadgen_does(tmp_path: Path) -> None:
+    """Lines that LoadGen cannot use are ignored, the others count; it may be asked for in the YAML file."""
+    text = "*.*.min_query_cuont = 5\n*.*.max_query_count=5\n*.*.qsl_rng_seed = 5\n*.*.min_query_count = 33\n"
+    conf = conf_file(tmp_path, text)
+    config = load({"user_conf": conf, "conf_compat": True})
+    assert (config.min_queries, config.max_queries, config.qsl_seed) == (33, None, None)
+    assert load({"user_conf": conf}, yaml_file(tmp_path, "conf-compat: true\n")).min_queries == 33
+    assert isinstance(complaint({"user_conf": conf}), UsageError)
+
+
+def test_a_wrong_value_of_a_conf_file_is_named_by_its_line(tmp_path: Path) -> None:
+    """The schema judges it like any other; so does the rule that a maximum is no less than the minimum."""
+    conf = conf_file(tmp_path, "# ours\n*.Server.target_qps = 0\n")
+    error = complaint({"user_conf": conf, "scenario": "server"})
+    assert str(error) == f"{conf}:2: target_qps: 0.0 should be greater than 0"
+    assert "a rate above 0" in error.cure
+    conf = conf_file(tmp_path, "*.*.min_duration = 9000\n\n*.*.max_duration = 5000\n")
+    assert str(complaint({"user_conf": conf})) == f"{conf}:3: max_duration: 5 s is less than the duration of 9 s"
+
+
+def test_conf_files_that_are_not_there_or_have_no_scenario_are_named_by_their_option(tmp_path: Path) -> None:
+    """Exit code 3 for the file; a scenario of the user's own is none of LoadGen's."""
+    for option in ("user_conf", "audit_conf"):
+        error = complaint({option: str(tmp_path / "none")})
+        assert isinstance(error, MissingError)
+        assert str(error).startswith(f"--{option.replace('_', '-')}: {tmp_path}/none cannot be read")
+    conf = conf_file(tmp_path, "*.*.min_query_count = 5\n")
+    assert str(complaint({"user_conf": conf, "scenario": "bursts"})) == "--user-conf: LoadGen has no scenario bursts"
+
+
+def test_flags_are_judged_before_the_conf_files_are_read(tmp_path: Path) -> None:
+    """A wrong flag is not hidden by a file that is not there."""
+    assert str(complaint({"min_queries": "0", "user_conf": str(tmp_path / "none")})).startswith("--min-queries: '0'")
+
+
+def test_limits_of_zero_in_a_conf_file_are_no_limits(tmp_path: Path) -> None:
+    """As in LoadGen: 0 queries at most, 0 ms at most, 0 unanswered."""
+    conf = conf_file(tmp_path, "*.*.max_query_count = 0\n*.*.max_duration = 0\n*.Server.max_async_queries = 0\n")
+    config = load({"user_conf": conf, "scenario": "server"})
+    assert (config.max_queries, config.max_async, config.max_duration) == (None, None, 0.0)

@@ -136,6 +136,21 @@ def test_submission_run_serves_as_both(tmp_path: Path, wanted: Submission) -> No
     assert complaints(wanted.out, "v6.1") == []
 
 
+def test_accuracy_logs_that_lie_apart_are_found(tmp_path: Path, wanted: Submission) -> None:
+    """Of a submission run of the official LoadGen, which are two tests, each part gets its own logs."""
+    folder = run_folder(tmp_path, "both", mode="submission")
+    other = run_folder(tmp_path, "other", mode="accuracy", log={"sut_name": "the accuracy test"})
+    (folder / "mlperf_log_accuracy.json").write_bytes(accuracy_log(0))
+    (folder / "accuracy").mkdir()
+    for name in ("mlperf_log_accuracy.json", "mlperf_log_detail.txt", "mlperf_log_summary.txt"):
+        (other / name).rename(folder / "accuracy" / name)
+    export([folder], wanted)
+    root = wanted.out / "open/ACME/results/box/bert-99/Offline"
+    assert (root / "performance/run_1/mlperf_log_detail.txt").read_bytes() == (folder / "mlperf_log_detail.txt").read_bytes()
+    assert (root / "accuracy/mlperf_log_detail.txt").read_bytes() == (folder / "accuracy/mlperf_log_detail.txt").read_bytes()
+    assert complaints(wanted.out, "v6.1") == []
+
+
 def test_run_json_may_be_named_itself(tmp_path: Path, wanted: Submission) -> None:
     """A run can be given as its run.json; the logs are taken from beside it."""
     export([run_folder(tmp_path, "both", mode="submission") / "run.json"], wanted)

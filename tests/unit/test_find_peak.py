@@ -68,9 +68,7 @@ def test_the_step_is_the_share_by_which_the_bounds_widen(step: float, rates: lis
     assert [attempt.qps for attempt, _ in tried if "FindPeakPerformanceBinarySearch" not in attempt.text] == rates
 
 
-@given(
-    base=st.floats(0.5, 5000), factor=st.floats(1.0, 300), step=st.floats(0.05, 4), decimals=st.integers(0, 4), strict=st.booleans()
-)
+@given(base=st.floats(0.5, 5000), factor=st.floats(1.0, 300), step=st.floats(0.05, 4), decimals=st.integers(0, 4), strict=st.booleans())
 def test_the_peak_of_a_monotone_system_is_found(base: float, factor: float, step: float, decimals: int, strict: bool) -> None:
     """The peak passed, and the true limit is less than two units of the last decimal above it (LoadGen ends where the integer parts of
     the bounds are neighbours); every rate is tried once, between the highest that passed and the lowest that failed."""
