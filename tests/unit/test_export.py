@@ -24,7 +24,7 @@ from harness.flags import Parser
 from harness.loadgen import Requested
 from harness.mlperf_conf import from_config
 from tests import export_examples as examples
-from tests.export_examples import complaints, complete, run_folder, system_file
+from tests.export_examples import accuracy_log, complaints, complete, run_folder, system_file
 
 V6_SCENARIO = [
     "README.md",
