@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import mlperf_conf
+from harness import conf_problems, mlperf_conf
 from harness.core import MS_NS, SECOND_NS
 from harness.errors import MissingError, UsageError
 from harness.loadgen import NAMES, Requested
@@ -43,7 +43,7 @@ def from_file(
         raise UsageError(f"{option}: LoadGen has no scenario {scenario}", f"choose one of {', '.join(NAMES)}, or leave the option out")
     name, conf_type = NAMES[scenario], USER if kind == "user" else AUDIT
     looked_up = model if kind == "user" else "*"
-    entries = mlperf_conf.read(_text(file, option), str(file), looked_up, name, conf_type, compat=compat)
+    entries = conf_problems.read(_text(file, option), str(file), looked_up, name, conf_type, compat=compat)
     values = mlperf_conf.applied(entries, Requested(), looked_up, name, conf_type)
     if not compat:
         _refuse_unused(file, values)

@@ -184,7 +184,8 @@ def _schedule(recorded: Recorded, file: Path) -> Int64:
     back = np.flatnonzero(due[1:] < due[:-1])
     if len(back):
         raise DataError(
-            f"{file}: row {int(back[0]) + 1} is due before the row above it", "replay one phase of it: due times count from 0 in each phase"
+            f"{file}: row {int(back[0]) + 1} is due before the row above it",
+            "replay one phase of it (mode PerformanceOnly): due times begin again in each",
         )
     if due[0] < 0:
         raise DataError(f"{file}: row 0 is due at {due[0]} ns, before the start", "count due times from 0")

@@ -16,7 +16,7 @@ from harness.bench import Bench, _replaying, beside_the_round
 from harness.blank import BlankTask
 from harness.config import RunConfig
 from harness.core import MS_NS, SECOND_NS, AccuracyLog, Columns, Limits, Reason, Seeds, Settings, Status, Traffic
-from harness.ending import NATURAL
+from harness.ending import NATURAL, RAN_OUT
 from harness.measure import Measured
 from harness.modes import Stage, generated_samples, meets_bound, phases, play
 from harness.phases import Message
@@ -344,3 +344,14 @@ def test_the_natural_end_is_told_by_its_stage(monkeypatch: pytest.MonkeyPatch) -
     assert modes.run_stage(made, None, SMALL, "run").messages == (Message("generic_message", NATURAL),)  # type: ignore[arg-type]
     assert modes.run_stage(made, None, replace(SMALL, mode="accuracy"), "accuracy").messages == ()  # type: ignore[arg-type]
     assert set(made.timings) == {"run", "accuracy"}
+
+
+def test_a_unique_run_that_was_stopped_did_not_run_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C before the set was used up is no fault of the expected latency; the whole set is."""
+    settings = replace(SMALL, issue="unique")
+    done = stage("single-stream", settings).measured
+    made = bench("single-stream", issue="unique")
+    monkeypatch.setattr(modes, "measure", lambda *_: done)
+    assert modes.run_stage(made, None, settings, "run").messages == (Message("error_runtime", RAN_OUT),)  # type: ignore[arg-type]
+    monkeypatch.setattr(modes, "measure", lambda *_: Measured(modes._slice(done.columns, 0, 3), interrupted=True))
+    assert modes.run_stage(made, None, settings, "run").messages == ()  # type: ignore[arg-type]
