@@ -26,6 +26,8 @@ def traffic(settings: Settings, sample_count: int, block: int | None = None) -> 
     sets = loadable_sets(settings, sample_count, block)
     limits = Limits(settings.min_duration_ns, _min_queries(settings), settings.max_duration_ns, settings.max_queries)
     parts = tuple(_part(settings, loaded, block) for loaded in sets)
+    if settings.mode == "accuracy":  # ends with its samples: LoadGen looks at no limit then
+        limits = Limits(0, sum(part.queries for part in parts))
     if finite_queries(settings, sets[0], block) is not None:
         return _whole(settings, sets, block, limits, parts)
     stream = _Stream(QueryOrder(settings, sets[0], block), block or 1, limits)

@@ -243,7 +243,12 @@ class Ledger:
         self._checked = tail
         if len(over):
             self.final = True
-            self.table.rows = first + int(over[0]) + 1
+            self._shorten(first + int(over[0]) + 1)
+
+    def _shorten(self, rows: int) -> None:
+        """Rows from there on are no longer asked. A schedule is served on as it was begun, even if all that is left was due at once."""
+        self.table.rows = self.rows = rows
+        if self._order is not None:  # all due at once: cut before anything was handed out
             self._bind()
 
     def _skip_taken(self) -> int:

@@ -7,6 +7,7 @@ the unit that a name says, rates per second, percentiles shares of one.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
@@ -99,12 +100,12 @@ def _checked(name: str, value: Any) -> Any:
             raise UsageError(f"{name}: {value!r} is not true or false", "write true or false")
         return bool(value)
     whole = _TYPES[name] == "int"
+    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
+        raise UsageError(f"{name}: {value} is no number", "write a number")
     if isinstance(value, bool) or not isinstance(value, int | float) or (whole and value != int(value)):
         raise UsageError(f"{name}: {value!r} is not a {'whole ' if whole else ''}number", "write a number")
     if whole and not 0 <= value < 2**64:
         raise UsageError(f"{name}: {value} is outside 0 to 2^64 - 1", "give a smaller number")
-    if not math.isfinite(value):
-        raise UsageError(f"{name}: {value} is no number", "write a number")
     return int(value) if whole else float(value)
 
 

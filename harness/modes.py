@@ -81,6 +81,7 @@ def play(bench: Bench, crew: Crew, folder: Path) -> Outcome:
         bench.settings = first.settings
         return Outcome(first, [first], first, mode)
     if first.measured.reasons:  # there is nothing to time if the answers did not come
+        bench.settings = first.settings
         return Outcome(first, [first], first, mode)
     second = run_stage(bench, crew, bench.settings, "run", before=generated_samples(first))
     return Outcome(second, [first, second], first, mode)
@@ -88,7 +89,7 @@ def play(bench: Bench, crew: Crew, folder: Path) -> Outcome:
 
 def run_stage(bench: Bench, crew: Crew, settings: Settings, name: str, before: int = 0) -> Stage:
     """Serve one ledger. `before`: samples made before it in the same test, for the choice of logged answers."""
-    _refuse_too_large(settings)
+    _refuse_too_large(settings, bench.scenario.closed_loop)
     traffic = _traffic(bench, settings)
     keep = _keep(bench, settings, before)
     watch = _watch(bench, settings, traffic, f"{name} {settings.target_qps:g}/s" if name == "find-peak" else name)
@@ -104,7 +105,7 @@ def run_stage(bench: Bench, crew: Crew, settings: Settings, name: str, before: i
             traffic.limits,
             paced=bench.scenario.paced,
             at_once=_at_once(bench),
-            finite=settings.issue == "unique",
+            finite=settings.issue == "unique" and len(measured.columns.query) == len(traffic.query),
         )
     return Stage(settings, traffic, measured, keep, said)
 
@@ -120,6 +121,7 @@ def _traffic(bench: Bench, settings: Settings) -> Traffic:
         len(bench.task.samples),
         closed_loop=bench.scenario.closed_loop,
         limits=Limits(0, bench.recorded.queries, settings.max_duration_ns, settings.max_queries, settings.max_async),
+        at_once=_at_once(bench),
     )
 
 
@@ -157,9 +159,12 @@ def _watch(bench: Bench, settings: Settings, traffic: Traffic, name: str) -> Wat
     )
 
 
-def _refuse_too_large(settings: Settings) -> None:
-    """Raises UsageError for a schedule that would not fit into memory, before it is made."""
-    rows = max(settings.min_queries * settings.samples_per_query, settings.target_qps * settings.min_duration_ns / 1e9)
+def _refuse_too_large(settings: Settings, closed_loop: bool) -> None:
+    """Raises UsageError for a schedule that would not fit into memory, before it is made. Only closed loops may have queries of several
+    samples."""
+    rows = max(
+        settings.min_queries * (settings.samples_per_query if closed_loop else 1), settings.target_qps * settings.min_duration_ns / 1e9
+    )
     needed, free = rows * ROW_BYTES * 1.5, psutil.virtual_memory().available
     if needed > free:
         raise UsageError(

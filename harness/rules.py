@@ -187,6 +187,8 @@ def _refuse_modes(config: RunConfig, scenario: Scenario) -> None:
         (search and config.mode != "performance", f"--find-peak and --mode {config.mode}", "search in performance mode"),
         (search and config.engine != "native", "--find-peak and --engine mlcommons", "search with --engine native, then confirm the rate"),
         (search and config.traffic is not None, "--find-peak and --traffic", "a recorded trace has its own rate"),
+        (config.traffic is not None and config.target_qps is not None, "--traffic and --target-qps", "a recorded trace has its own rate"),
+        (config.traffic is not None and config.mode == "accuracy", "--traffic and --mode accuracy", "use --mode performance"),
         (config.engine != "native" and config.traffic is not None, "--engine mlcommons and --traffic", "replay with --engine native"),
         (config.engine != "native" and processes, "--engine mlcommons and several processes", "use --worker-mode thread or --workers 1"),
         (config.issue == "unique" and config.mode != "performance", f"--issue unique and --mode {config.mode}", "use --mode performance"),

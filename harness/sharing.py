@@ -166,7 +166,9 @@ class SharedLedger(_SeveralWorkers):
         self.head, rows, final = word[_HEAD], word[_ROWS], word[_FINAL]
         self.batches, self.open_rows, self.query_end, self.last_issue = word[_BATCHES : _LAST_ISSUE + 1].tolist()
         self.final, self.segment = bool(final), word[_SEGMENT]
-        if rows != self.rows:
+        if rows < self.rows:
+            self._shorten(rows)
+        elif rows > self.rows:
             self.table.rows = rows
             self._bind()
 
@@ -210,7 +212,7 @@ class SharedLedger(_SeveralWorkers):
         if self.final or self.feed is None or not self.started():
             return
         with contextlib.suppress(BlockingIOError), self._locked(wait=False):
-            if self.rows - self.head >= (ahead if self.closed else 1):
+            if self.final or self.rows - self.head >= (ahead if self.closed else 1):
                 return
             more = None if self.closed and self._may_end() else self.feed(self.columns(self._now() - self.start))
             if more is None:

@@ -36,7 +36,7 @@ class Server:
         sets = loadable_sets(settings, sample_count)
         limits = Limits(settings.min_duration_ns, settings.min_queries, settings.max_duration_ns, settings.max_queries, settings.max_async)
         if settings.mode == "accuracy":
-            return _accuracy_traffic(settings, sets, limits)
+            return _accuracy_traffic(settings, sets)
         schedule = _Schedule(settings, sets[0], limits)
         return schedule.first(settings)
 
@@ -101,7 +101,7 @@ class _Schedule:
         return self._at(self._arrivals.take(rows))
 
 
-def _accuracy_traffic(settings: Settings, sets: list[LoadedSet], limits: Limits) -> Traffic:
+def _accuracy_traffic(settings: Settings, sets: list[LoadedSet]) -> Traffic:
     """Every sample of every set, at the same rate. LoadGen starts the schedule afresh for each set; here a set follows the one before."""
     samples: list[Int32] = []
     due: list[Int64] = []
@@ -115,7 +115,7 @@ def _accuracy_traffic(settings: Settings, sets: list[LoadedSet], limits: Limits)
         parts.append(Part(loaded.indices, queries, 1, arrivals.following_ns))
         start_ns += arrivals.following_ns
     rows = sum(map(len, due))
-    return Traffic(np.arange(rows, dtype=np.int64), np.concatenate(samples), np.concatenate(due), limits, parts=tuple(parts))
+    return Traffic(np.arange(rows, dtype=np.int64), np.concatenate(samples), np.concatenate(due), Limits(0, rows), parts=tuple(parts))
 
 
 # ---------------------------------------------------------------------------------------------------------------------- the verdict
