@@ -7,7 +7,6 @@ the unit that a name says, rates per second, percentiles shares of one.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
@@ -77,6 +76,9 @@ class Requested:
     tpot_latency: int = 100_000_000
 
 
+_LARGEST = 1.7976931348623157e308
+"""The largest double; a larger integer cannot be compared with one."""
+
 _TYPES = {each.name: str(each.type) for each in fields(Requested)}
 _CHOICES = {"scenario": tuple(SCENARIOS), "mode": MODES}
 
@@ -100,7 +102,7 @@ def _checked(name: str, value: Any) -> Any:
             raise UsageError(f"{name}: {value!r} is not true or false", "write true or false")
         return bool(value)
     whole = _TYPES[name] == "int"
-    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
+    if isinstance(value, int | float) and not abs(value) <= _LARGEST:
         raise UsageError(f"{name}: {value} is no number", "write a number")
     if isinstance(value, bool) or not isinstance(value, int | float) or (whole and value != int(value)):
         raise UsageError(f"{name}: {value!r} is not a {'whole ' if whole else ''}number", "write a number")
