@@ -57,7 +57,8 @@ def decode(content: bytes, path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question. `context` is an index into `SquadData.contexts`; `answers` are the right answers, at least one."""
+    """One question. `context` is an index into `SquadData.contexts`; `answers` are the right answers: at least one, or none where the
+    context has no answer (SQuAD v2.0)."""
 
     id: str
     text: str
@@ -67,8 +68,8 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class SquadData:
-    """A SQuAD v1.1 file. `misplaced` counts right answers that do not stand in their context at `answer_start` (no error: only
-    training needs the place)."""
+    """A SQuAD file. `sha256` is that of its bytes. `misplaced` counts right answers that do not stand in their context at `answer_start`
+    (no error: only training needs the place)."""
 
     path: Path
     sha256: str
@@ -81,12 +82,20 @@ class SquadData:
         """Right answers by question id."""
         return {question.id: question.answers for question in self.questions}
 
+    @property
+    def content_sha256(self) -> str:
+        """sha256 over what asking and scoring need, as compact JSON: `[id, question, context, [answers]]` of each question, in file order.
+        Titles, places of answers, `plausible_answers`, spaces between parts and escapes do not change it."""
+        rows = [[question.id, question.text, self.contexts[question.context], question.answers] for question in self.questions]
+        return hashlib.sha256(json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 
-def read_squad(path: Path) -> SquadData:
-    """Contexts and questions of a SQuAD v1.1 JSON file, in file order.
+
+def read_squad(path: Path, *, unanswerable: bool = False) -> SquadData:
+    """Contexts and questions of a SQuAD JSON file, in file order: v1.1, or v2.0 if `unanswerable` questions are allowed.
 
     Raises DataError, naming line, column and JSON path, for text that is not JSON, a part that is missing or of the wrong type, a
-    question without an answer, an id used twice, an empty context, and a file without questions.
+    question without an answer (v2.0: one whose `is_impossible`, if it is there, says the opposite of its answers), an id used twice, an
+    empty context, and a file without questions.
     """
     content = read_bytes(path)
     document = _Document(path, decode(content, path))
@@ -100,7 +109,9 @@ def read_squad(path: Path) -> SquadData:
         for at, qa in document.items(paragraph, "qas", where):
             answers = [(document.text(a, "text", w), document.start(a, w)) for w, a in document.items(qa, "answers", at)]
             question = Question(document.text(qa, "id", at), document.text(qa, "question", at), len(contexts), tuple(a for a, _ in answers))
-            if not answers:
+            if unanswerable:
+                document.agree(qa, at)
+            elif not answers:
                 raise document.error((*at, "answers"), "is empty", "Questions without an answer belong to SQuAD v2.0; this wants v1.1.")
             if question.id in questions:
                 raise document.error((*at, "id"), f"{question.id!r} is used twice")
@@ -151,6 +162,12 @@ class _Document:
             raise self.error((*where, key), f"holds half a surrogate pair at character {error.start}") from error
         return text
 
+    def agree(self, qa: dict[str, Any], where: Where) -> None:
+        """`is_impossible` of v2.0, where a question has it, is true just for those without answers."""
+        if "is_impossible" in qa and self.part(qa, "is_impossible", bool, where) == bool(qa["answers"]):
+            said, found = ("true", "has") if qa["answers"] else ("false", "has no")
+            raise self.error((*where, "is_impossible"), f"is {said}, and the question {found} answers", "Correct the one that is wrong.")
+
     def start(self, node: dict[str, Any], where: Where) -> int:
         start: int = self.part(node, "answer_start", int, where)
         return start
@@ -172,35 +189,6 @@ def _json_name(kind: type) -> str:
 
 
 # -------------------------------------------------------------------------------------------------------------------------- tsv
-
-
-@dataclass(frozen=True, slots=True)
-class Sentences:
-    """Labelled sentences of a tsv file, in file order; `labels` are 0 or 1."""
-
-    path: Path
-    sha256: str
-    sentences: tuple[str, ...]
-    labels: tuple[int, ...]
-
-
-def read_sentences(path: Path) -> Sentences:
-    """Columns `sentence` and `label` of a GLUE tsv file with a header. Quotes are ordinary characters, sentences are kept as they are.
-
-    Raises DataError, naming the line, for a missing column, a row with another number of columns than the header, an empty sentence,
-    a label that is not 0 or 1, and a file without rows.
-    """
-    content = read_bytes(path)
-    rows = list(read_tsv(decode(content, path), path, ("sentence", "label")))
-    for line, (sentence, label) in rows:
-        if not sentence.strip():
-            raise DataError(f"{path}:{line}: the sentence is empty", "Remove the row or fill it in.")
-        if label not in ("0", "1"):
-            raise DataError(f"{path}:{line}: label {label!r} is not 0 or 1", "0 is negative, 1 is positive.")
-    if not rows:
-        raise DataError(f"{path}: has a header but no rows", _AGAIN)
-    sentences, labels = zip(*(row for _, row in rows), strict=True)
-    return Sentences(path, hashlib.sha256(content).hexdigest(), sentences, tuple(int(label) for label in labels))
 
 
 def read_tsv(text: str, path: Path, columns: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:

@@ -48,6 +48,12 @@ def best_span(start_logits: Floats, end_logits: Floats, starts: Flags, ends: Fla
     return Span(int(first[row]), int(last[column]), float(sums[row, column]))
 
 
+def null_score(start_logits: Floats, end_logits: Floats) -> float:
+    """How much one window says that the question has no answer: start and end logit of its first token, [CLS], in double precision
+    (run_squad.py of BERT, run_qa.py of transformers). A question's is the lowest of its windows."""
+    return float(start_logits[0]) + float(end_logits[0])
+
+
 def _highest(logits: Floats) -> NDArray[np.int64]:
     """Positions of the N_BEST highest logits, falling; the lower position first among equals (a stable sort)."""
     return np.argsort(-logits, kind="stable")[:N_BEST]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.datafiles import find_file, read_sentences, read_squad
+from harness.datafiles import find_file, read_squad
 from harness.errors import DataError, ExitCode, MissingError
 from harness.json_position import position_of
 
@@ -168,44 +168,6 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         find_file(tmp_path / "nowhere", ("a.json",))
     with pytest.raises(MissingError, match="cannot be read"):
         read_squad(tmp_path / "absent.json")
-
-
-def tsv(folder: Path, content: bytes | str) -> Path:
-    path = folder / "dev.tsv"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
-
-
-def test_reads_sentences(tmp_path: Path) -> None:
-    """Columns are found by the header, quotes and trailing spaces are kept, line ends of Windows and a byte-order mark are not."""
-    data = read_sentences(tsv(tmp_path, '\ufefflabel\tindex\tsentence\r\n1\t7\t"so good \r\n0\t8\tdull \u2028stuff\r\n'))
-    assert data.sentences == ('"so good ', "dull \u2028stuff")
-    assert data.labels == (1, 0)
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        ("", "the file is empty"),
-        ("sentence\tlabel\n", "has a header but no rows"),
-        ("sentence\nnice\n", "dev.tsv:1: no column 'label'; the header names 'sentence'"),
-        ("fine film\t1\n", "dev.tsv:1: no column 'sentence' and 'label'"),
-        ("sentence\tlabel\nnice\t1\nbad\n", "dev.tsv:3: 1 columns, the header has 2"),
-        ("sentence\tlabel\nnice\t1\n\nbad\t0\n", "dev.tsv:3: 1 columns, the header has 2"),
-        ("sentence\tlabel\nni\tce\t1\n", "dev.tsv:2: 3 columns"),
-        ("sentence\tlabel\nnice\t1\nbad\t2\n", "dev.tsv:3: label '2' is not 0 or 1"),
-        ("sentence\tlabel\nnice\t\n", "dev.tsv:2: label '' is not 0 or 1"),
-        ("sentence\tlabel\nnice\t1\n \t0\n", "dev.tsv:3: the sentence is empty"),
-        (b"sentence\tlabel\nnice\t1\ncaf\xe9\t0\n", "dev.tsv:3: byte 0xe9 is not UTF-8"),
-    ],
-)
-def test_broken_tsv(tmp_path: Path, content: bytes | str, says: str) -> None:
-    """A wrong row is named with file and line, has a cure and exit code 3."""
-    with pytest.raises(DataError) as caught:
-        read_sentences(tsv(tmp_path, content))
-    assert says in str(caught.value)
-    assert caught.value.cure
-    assert caught.value.exit_code == ExitCode.MISSING
 
 
 json_values = st.recursive(
