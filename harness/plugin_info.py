@@ -15,12 +15,16 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 FACTORY: dict[Kind, str] = {"tasks": "create", "backends": "create", "scenarios": "create", "reports": "render"}
 """The function that makes a file a plugin of its kind."""
 
-_LITERALS = ("REQUIRES", "PRECISIONS", "HEAD", "DEFAULT_MODEL", "EXTENSION")
+_LITERALS = ("REQUIRES", "PRECISIONS", "HEAD", "DEFAULT_MODEL", "EXTENSION", "SUFFIXES")
+_TUPLES = ("REQUIRES", "PRECISIONS", "SUFFIXES")
 
 
 @dataclass(frozen=True, slots=True)
 class PluginInfo:
-    """What a plugin says of itself. `module` is its import name, None for a file given by path; `problem` is why it cannot be read."""
+    """What a plugin says of itself. `module` is its import name, None for a file given by path; `problem` is why it cannot be read.
+
+    A task with `suffixes` is asked with a file that ends so; what it asks depends on the file, `source`, so it has no head of its own.
+    """
 
     kind: Kind
     name: str
@@ -32,6 +36,8 @@ class PluginInfo:
     head: str = ""
     default_model: str = ""
     extension: str = ""
+    suffixes: tuple[str, ...] = ()
+    source: Path | None = None
     problem: str = ""
 
     @property
@@ -68,6 +74,7 @@ def read(kind: Kind, file: Path, name: str, module: str | None) -> PluginInfo | 
         head=said.get("HEAD", ""),
         default_model=said.get("DEFAULT_MODEL", ""),
         extension=said.get("EXTENSION", ""),
+        suffixes=said.get("SUFFIXES", ()),
     )
 
 
@@ -95,7 +102,7 @@ def _literals(tree: ast.Module) -> dict[str, Any]:
 
 
 def _literal(name: str, value: ast.expr) -> Any:
-    expected: type = tuple if name in ("REQUIRES", "PRECISIONS") else str
+    expected: type = tuple if name in _TUPLES else str
     try:
         said = ast.literal_eval(value)
     except ValueError:

@@ -3,6 +3,8 @@
 A plugin is a file that defines its kind's factory (`create`, for reports `render`) in the top-level folder of that kind, an entry point in
 the group `assay.<kind>` of any installed package, or, for a task or backend, any .py file given by its path. The file name is the
 plugin's name, `_` in the file being `-` on the command line. What a plugin says about itself is read from its text, not by import.
+
+A task may also be a data file: the plugin that names its ending in SUFFIXES reads it.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import importlib
 import importlib.util
 import sys
 import threading
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -44,17 +48,41 @@ def describe(kind: Kind) -> list[PluginInfo]:
 
 
 def find(kind: Kind, name: str, origin: str = "") -> PluginInfo:
-    """The plugin called `name`, or the one in the file `name`. Raises UsageError (with the names there are) or MissingError.
+    """The plugin called `name`, the one in the file `name`, or the one that reads files such as `name`, with `name` as its source.
 
-    `origin` says in the error where the name was written, such as `--task`.
+    Raises UsageError (with the names there are) or MissingError. `origin` says in the error where the name was written, such as `--task`.
     """
     where = origin or kind.removesuffix("s")
     if name.endswith(".py"):
         return _by_path(kind, name, where)
     plugins = {info.name: info for info in describe(kind)}
+    if reader := _reader_of(name, plugins.values(), where):
+        return reader
     if spelled(name) not in plugins:
-        raise UsageError(f"{where}: there is no {kind.removesuffix('s')} {name}", advice(name, plugins, kind))
-    return plugins[spelled(name)]
+        raise UsageError(f"{where}: there is no {kind.removesuffix('s')} {name}", advice(name, plugins, kind) + _endings(plugins.values()))
+    info = plugins[spelled(name)]
+    if info.suffixes:
+        raise UsageError(f"{where}: {info.name} needs a file", f"name the file: {', '.join('*' + suffix for suffix in info.suffixes)}")
+    return info
+
+
+def _reader_of(name: str, plugins: Iterable[PluginInfo], where: str) -> PluginInfo | None:
+    """The plugin that reads files with the ending of `name`, None where none does. Raises MissingError for a file that is not there."""
+    readers = [info for info in plugins if Path(name).suffix.lower() in info.suffixes]
+    if not readers:
+        return None
+    if len(readers) > 1:
+        raise UsageError(f"{where}: {name} is read by {' and by '.join(info.name for info in readers)}", "uninstall one of them")
+    source = Path(name).expanduser()
+    if not source.is_file():
+        raise MissingError(f"{where}: {name} is not there", "give an existing file")
+    return replace(readers[0], source=source)
+
+
+def _endings(plugins: Iterable[PluginInfo]) -> str:
+    """What files there are readers for, as the end of a cure."""
+    endings = [f"*{suffix}" for info in plugins for suffix in info.suffixes]
+    return f"; or a file of your own: {', '.join(endings)}" if endings else ""
 
 
 def split_backend(text: str) -> tuple[str, str]:

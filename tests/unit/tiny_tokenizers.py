@@ -58,3 +58,20 @@ def unigram(folder: Path) -> Tokenizer:
 
 
 FAMILIES = {"wordpiece": wordpiece, "byte_bpe": byte_bpe, "unigram": unigram}
+
+
+CHINESE = "北京是中华人民共和国的首都，位于华北平原北部。长江流经武汉和上海！这部电影很好看不差"
+
+
+def chinese(folder: Path) -> Tokenizer:
+    """WordPiece of Chinese characters, as in bert-base-chinese: each Han character is a token; with digits and a few Latin pieces."""
+    pieces = dict.fromkeys([*CHINESE, *"0123456789", *(f"##{digit}" for digit in "0123456789"), "km", "a", "##b"])
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *pieces]
+    tokenizer = Tokenizer(models.WordPiece({token: number for number, token in enumerate(tokens)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return tokenizer
