@@ -27,6 +27,7 @@ _ARCHITECTURE: dict[Head, str] = {
 def merged_folder(name: str, adapter: str, head: Head, labels: Sequence[str], *, cache: Path, offline: bool, say: Say) -> Path:
     """Folder of the model `name`: the base with adapter `adapter` merged, as config.json, model.safetensors and tokenizer files.
 
+    `labels` name the outputs by id; empty for spans, one name for a model that predicts a value.
     Made once and verified by sha256 on every use; a damaged copy is made again. Raises MissingError and DataError.
     """
     source = ADAPTERS / adapter
@@ -36,7 +37,7 @@ def merged_folder(name: str, adapter: str, head: Head, labels: Sequence[str], *,
         base = base_folder(cache, offline=offline, say=say)
         _write_weights(base, source, head, into)
         _write_config(base, head, labels, into)
-        _write_tokenizer(base, into)
+        write_tokenizer(base, into)
 
     made_once(folder, make)
     return folder
@@ -72,11 +73,16 @@ def _write_config(base: Path, head: Head, labels: Sequence[str], into: Path) -> 
     if labels:
         config["id2label"] = {str(index): label for index, label in enumerate(labels)}
         config["label2id"] = {label: index for index, label in enumerate(labels)}
+    if len(labels) == 1:
+        config["problem_type"] = "regression"
     _write(into / "config.json", config)
 
 
-def _write_tokenizer(base: Path, into: Path) -> None:
-    """The base cuts and pads to 128 tokens, as suits sentence embeddings; tasks set their own lengths."""
+def write_tokenizer(base: Path, into: Path) -> None:
+    """Tokenizer files of the embedded base for a model folder.
+
+    The base cuts and pads to 128 tokens, as suits sentence embeddings; tasks set their own lengths.
+    """
     tokenizer = _read(base / "tokenizer.json")
     tokenizer["truncation"] = tokenizer["padding"] = None
     _write(into / "tokenizer.json", tokenizer)
