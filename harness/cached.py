@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -26,10 +27,10 @@ _DISK_ERRORS = {
     errno.EDQUOT: "disk quota used up",
     errno.ENOENT: "the folder cannot be made",
     errno.ENOTDIR: "a file is in the way",
+    errno.EISDIR: "a folder is in the way",
     errno.EACCES: "not allowed to write",
     errno.EPERM: "not allowed to write",
     errno.EROFS: "read-only",
-    errno.ENOTDIR: "not a folder",
     errno.EEXIST: "a file is in the way",
 }
 
@@ -68,7 +69,7 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> dict[str, str]:
 
 def _make(folder: Path, make: Callable[[Path], None]) -> dict[str, str]:
     prefix = f".{folder.name}.partial-"
-    for leftover in folder.parent.glob(f"{prefix}*"):  # of a killed process: the lock is ours, so nobody uses them
+    for leftover in folder.parent.glob(f"{glob.escape(prefix)}*"):  # of a killed process: the lock is ours, so nobody uses them
         shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent, ignore_cleanup_errors=True) as temporary:
         partial = Path(temporary) / "new"
@@ -82,6 +83,7 @@ def _make(folder: Path, make: Callable[[Path], None]) -> dict[str, str]:
 
 
 def _write_manifest(folder: Path) -> dict[str, str]:
+    (folder / MANIFEST).unlink(missing_ok=True)  # never through a link that `make` left
     files = sorted(path for path in folder.iterdir() if path.is_file())
     entries = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in files}
     (folder / MANIFEST).write_text(json.dumps({"schema": 1, "files": entries}, indent=1) + "\n", encoding="utf-8")

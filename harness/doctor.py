@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import statistics
 import sys
@@ -64,7 +65,8 @@ def examine(out: Path) -> list[Line]:
         sleep(sleep_overshoot_ns()),
         harness_cost(measure_ceiling().query_ns),
     ]
-    lines += [disk(name, folder, free_bytes(folder)) for name, folder in (("disk for results", out), ("disk for cache", cache))]
+    folders = {"disk for results": out, "disk for cache": cache}
+    lines += [disk(name, folder, free_bytes(folder), obstacle(folder)) for name, folder in folders.items()]
     return lines + default_models(cache)
 
 
@@ -167,9 +169,10 @@ def harness_cost(query_ns: float) -> Line:
     return Line(Level.WARN, "harness ceiling", text, "stop what else runs here; models faster than 1 ms would be measured with the harness")
 
 
-def disk(name: str, folder: Path, free: int | None) -> Line:
-    if free is None:
-        return Line(Level.FAIL, name, f"{folder} cannot be looked at", "give another folder with --out, or set ASSAY_CACHE")
+def disk(name: str, folder: Path, free: int | None, obstacle: str = "") -> Line:
+    """`obstacle`: why nothing can be written there, empty if it can."""
+    if obstacle or free is None:
+        return Line(Level.FAIL, name, obstacle or f"{folder} cannot be looked at", "give another folder with --out, or set ASSAY_CACHE")
     text = f"{units.size(free)} free at {folder}"
     if free >= LEAST_DISK_BYTES:
         return Line(Level.OK, name, text)
@@ -203,6 +206,14 @@ def free_bytes(folder: Path) -> int | None:
         return shutil.disk_usage(there).free if there else None
     except OSError:
         return None
+
+
+def obstacle(folder: Path) -> str:
+    """Why nothing can be written in the folder, or where it would have to be made; empty if it can."""
+    there = next((place for place in (folder, *folder.absolute().parents) if os.path.lexists(place)), None)
+    if there is None or not there.is_dir():
+        return f"{there or folder} is not a folder"
+    return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} may not be written to"
 
 
 def _torch() -> tuple[str | None, int, bool]:

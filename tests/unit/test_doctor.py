@@ -90,6 +90,16 @@ def test_free_space_is_that_of_the_nearest_folder(tmp_path: Path) -> None:
     assert doctor.free_bytes(tmp_path / "not" / "yet") is not None
 
 
+def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
+    """A folder that is a file, or would have to be made in one, cannot be written: FAIL, whatever the disk has free."""
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "cache"):
+        said = doctor.obstacle(folder)
+        assert said == f"{tmp_path / 'file'} is not a folder"
+        assert doctor.disk("disk", folder, 5_000_000_000, said).level is Level.FAIL
+    assert doctor.obstacle(tmp_path) == doctor.obstacle(tmp_path / "not" / "yet") == ""
+
+
 def test_a_default_model_that_is_not_here_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each task's default model is looked for without fetching; the cure prepares it."""
 

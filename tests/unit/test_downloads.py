@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import http.server
-import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +19,7 @@ import pytest
 from harness import downloads
 from harness.cached import MANIFEST, intact, made_once
 from harness.errors import DataError, MissingError
+from tests.fake_hub import FakeHub, serving
 
 FILES = {name: f"content of {name}\n".encode() * 50 for name in downloads.BASE_FILES}
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +37,7 @@ def nothing_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.delenv("ASSAY_BASE_MODEL", raising=False)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(downloads, "CHECKOUT_BASE", tmp_path / "nowhere" / "base")
@@ -164,7 +162,7 @@ def test_no_source_at_all(tmp_path: Path) -> None:
 def test_offline_fetches_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--offline asks neither hub nor index and says so."""
     monkeypatch.setattr(downloads, "pip_download", lambda requirement, into: pytest.fail("asked the index"))
-    monkeypatch.setattr(downloads, "probe_hub", lambda *arguments: pytest.fail("asked the hub"))
+    monkeypatch.setattr(downloads, "fetch", lambda *arguments, **options: pytest.fail("asked the hub"))
     with pytest.raises(MissingError, match="--offline"):
         base(tmp_path / "cache", offline=True)
 
@@ -295,129 +293,64 @@ def test_cache_is_a_file(tmp_path: Path) -> None:
 
 # --------------------------------------------------------------------------------------------------------------------------- hub
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-class Hub(http.server.BaseHTTPRequestHandler):
-    """The part of the hub's protocol that downloads use: HEAD and GET of resolve, model info and tree of the API."""
-
-    files: dict[str, bytes] = {}  # noqa: RUF012 - set by the fixture
-    cut = 0
-    asked: list[str] = []  # noqa: RUF012
-
-    def do_HEAD(self) -> None:
-        self.answer(body=False)
-
-    def do_GET(self) -> None:
-        self.answer(body=True)
-
-    def answer(self, body: bool) -> None:
-        path, _, _ = self.path.partition("?")
-        self.asked.append(f"{self.command} {path}")
-        owner_name = "/".join(path.removeprefix("/api/models").strip("/").split("/")[:2])
-        if owner_name not in ("acme/model", downloads.BASE_REPO):
-            self.reply(404, b"{}", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}, body)
-        elif path.startswith("/api/models/") and "/tree/" in path:
-            tree = [{"type": "file", "path": name, "size": len(content), "oid": sha(content)[:40]} for name, content in self.files.items()]
-            self.reply(200, json.dumps(tree).encode(), {}, body)
-        elif path.startswith("/api/models/"):
-            info = {"id": owner_name, "sha": COMMIT, "siblings": [{"rfilename": name} for name in self.files]}
-            self.reply(200, json.dumps(info).encode(), {}, body)
-        elif (name := path.rpartition("/")[2]) in self.files:
-            content = self.files[name]
-            headers = {"ETag": f'"{sha(content)}"', "X-Repo-Commit": COMMIT if "acme" in path else downloads.BASE_REVISION}
-            self.reply(200, content, headers, body)
-        else:
-            self.reply(404, b"", {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found"}, body)
-
-    def reply(self, status: int, content: bytes, headers: dict[str, str], body: bool) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(content)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if body:
-            self.wfile.write(content)
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
-
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
-    Hub.files, Hub.asked = dict(FILES), []
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    yield Hub
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    with serving(FakeHub()) as fake:
+        fake.add(downloads.BASE_REPO, dict(FILES), downloads.BASE_REVISION)
+        monkeypatch.setenv("HF_ENDPOINT", fake.endpoint)
+        yield fake
 
 
-def test_base_from_the_hub(tmp_path: Path, hub: type[Hub]) -> None:
-    """The hub's files are used from the hub's own cache at the pinned revision; the second use asks nobody."""
+def test_base_from_the_hub(tmp_path: Path, hub: FakeHub) -> None:
+    """The hub's files come at the pinned revision into the cache; the second use asks nobody."""
     folder = base(tmp_path / "cache")
     assert {name: (folder / name).read_bytes() for name in FILES} == FILES
-    assert all(downloads.BASE_REVISION in line for line in hub.asked)
+    assert all(downloads.BASE_REVISION in asked.path for asked in hub.asked if not asked.path.startswith("/storage/"))
     hub.asked.clear()
     assert base(tmp_path / "cache", offline=True) == folder
     assert base(tmp_path / "cache") == folder
     assert hub.asked == []
 
 
-def test_hub_with_other_bytes(tmp_path: Path, hub: type[Hub]) -> None:
-    """Files of the hub that are not the published ones are refused, and the wheel is not tried in their place."""
-    hub.files["model.safetensors"] = b"other"
+def test_hub_with_other_bytes(tmp_path: Path, hub: FakeHub) -> None:
+    """Files of the hub that are not the published ones are refused and removed, and the wheel is not tried in their place."""
+    hub.add(downloads.BASE_REPO, FILES | {"model.safetensors": b"other"}, downloads.BASE_REVISION)
+    with pytest.raises(DataError, match="checksum") as caught:
+        base(tmp_path / "cache")
+    assert "HF_ENDPOINT" in caught.value.cure
+    assert leftovers(tmp_path / "cache") == []
+
+
+def test_base_in_the_library_cache(tmp_path: Path, hub: FakeHub) -> None:
+    """A base that the hub's own library fetched is used where it lies; a damaged one is refused offline and fetched anew online."""
+    from huggingface_hub import constants, hf_hub_download
+
+    for name in FILES:
+        path = hf_hub_download(
+            downloads.BASE_REPO, name, revision=downloads.BASE_REVISION, cache_dir=constants.HF_HUB_CACHE, endpoint=hub.endpoint
+        )
+    hub.asked.clear()
+    assert base(tmp_path / "cache") == base(tmp_path / "cache", offline=True) == Path(path).parent
+    assert hub.asked == []
+    Path(path).resolve().write_bytes(b"damaged")
     with pytest.raises(DataError, match="checksum"):
+        base(tmp_path / "cache", offline=True)
+    said: list[str] = []
+    assert base(tmp_path / "cache", say=said.append).is_relative_to(tmp_path / "cache")
+    assert "fetching it again" in said[0]
+
+
+def test_cached_base_of_another_kind(tmp_path: Path, hub: FakeHub) -> None:
+    """A cached folder that agrees with its own manifest and not with the published files is refused."""
+    made_once(tmp_path / "cache" / "base" / downloads.CHECKOUT_BASE.name, lambda into: (into / "config.json").write_text("{}") and None)
+    with pytest.raises(MissingError, match=r"model\.safetensors|checksum"):
         base(tmp_path / "cache")
 
 
-def test_snapshot(tmp_path: Path, hub: type[Hub]) -> None:
-    """A model of the hub comes with configuration, weights and tokenizer, and without what is not needed."""
-    hub.files |= {"model.onnx": b"big", "pytorch_model.bin": b"pickle", "README.md": b"words"}
-    folder = downloads.hub_snapshot("acme/model", None, offline=False, allow_pickle=False, say=lambda line: None)
-    assert {path.name for path in folder.iterdir()} == set(FILES)
-    hub.asked.clear()
-    assert downloads.hub_snapshot("acme/model", None, offline=True, allow_pickle=False, say=lambda line: pytest.fail(line)) == folder
-    assert hub.asked == []
-
-
-def test_snapshot_when_the_hub_is_gone(tmp_path: Path, hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that was fetched before is used when the hub does not answer."""
-    folder = downloads.hub_snapshot("acme/model", None, offline=False, allow_pickle=False, say=lambda line: None)
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    assert downloads.hub_snapshot("acme/model", None, offline=False, allow_pickle=False, say=lambda line: None) == folder
-
-
-def test_pickles_only_when_allowed(tmp_path: Path, hub: type[Hub]) -> None:
-    """Pickled weights are fetched only where they are allowed and there is nothing else."""
-    del hub.files["model.safetensors"]
-    hub.files["pytorch_model.bin"] = b"pickle"
-    without = downloads.hub_snapshot("acme/model", None, offline=False, allow_pickle=False, say=lambda line: None)
-    assert not (without / "pytorch_model.bin").exists()
-    allowed = downloads.hub_snapshot("acme/model", None, offline=False, allow_pickle=True, say=lambda line: None)
-    assert (allowed / "pytorch_model.bin").read_bytes() == b"pickle"
-
-
-@pytest.mark.parametrize(("repo", "words"), [("acme/none", "knows no such model"), ("acme/model", "a file is not there")])
-def test_what_the_hub_lacks(tmp_path: Path, hub: type[Hub], repo: str, words: str) -> None:
-    """An unknown model, and one without configuration, are told apart."""
-    hub.files.pop("config.json")
-    with pytest.raises(MissingError, match=words):
-        downloads.hub_snapshot(repo, None, offline=False, allow_pickle=False, say=lambda line: None)
-
-
-def test_unreachable_hub(tmp_path: Path) -> None:
-    """A hub that refuses connections is said to be unreachable, without half a minute of retries."""
-    with pytest.raises(MissingError, match="cannot be reached for acme/model") as caught:
-        downloads.hub_snapshot("acme/model", None, offline=False, allow_pickle=False, say=lambda line: None)
-    assert "HF_ENDPOINT" in caught.value.cure
-
-
-def test_offline_by_the_hubs_own_variable(tmp_path: Path, hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
-    """HF_HUB_OFFLINE is honoured."""
+def test_hub_is_off_by_its_own_variable(tmp_path: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HF_HUB_OFFLINE keeps the base from being asked of the hub; the wheel is no matter of the hub."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(MissingError, match="not in the hub's cache"):
-        downloads.hub_snapshot("acme/model", None, offline=False, allow_pickle=False, say=lambda line: None)
+    monkeypatch.setattr(downloads, "pip_download", lambda requirement, into: wheel_of(into, FILES))
+    assert {path.name for path in base(tmp_path / "cache").iterdir()} == {*FILES, MANIFEST}
     assert hub.asked == []

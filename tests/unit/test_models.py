@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from harness import embedded, models
+from harness import embedded, inputs, models, plugins
 from harness.cached import MANIFEST
+from harness.config import load
 from harness.core import Model
 from harness.errors import DataError, MissingError
-from harness.registered_models import REGISTERED
+from harness.registered_models import REGISTERED, Registered
 from tests.tiny_models import HIDDEN, POSITIONS, VOCABULARY, change_config, write_model, write_tokenizer
 
 QA, CLASSES = "question-answering", "sequence-classification"
@@ -105,11 +107,14 @@ def test_labels_by_id(tmp_path: Path) -> None:
     [
         ({"max_position_embeddings": 512}, 512),
         ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": None}, 512),
+        ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 0}, 513),
+        ({"model_type": "mpnet", "max_position_embeddings": 514, "pad_token_id": 0}, 512),
         ({"model_type": "xlnet", "max_position_embeddings": None}, None),
     ],
 )
 def test_longest_input(folder: Path, settings: dict[str, Any], limit: int | None) -> None:
-    """RoBERTa counts positions from its padding id plus one; a model without a limit has none."""
+    """RoBERTa counts positions from its padding id plus one, MPNet always from 2; a model without a limit has none."""
     model = resolve(folder)
     change_config(folder, **settings)
     assert models.max_positions(model) == limit
@@ -248,13 +253,85 @@ def test_hub_ids(monkeypatch: pytest.MonkeyPatch, spans: Path, tmp_path: Path) -
     assert asked == [("acme/bert", None), ("acme/bert", "v1.0"), (registered.hub, registered.revision)]
 
 
+@pytest.mark.parametrize(
+    ("name", "head", "kind", "words"),
+    [
+        ("minilm-squat", QA, MissingError, "unknown model"),
+        ("minilm-squad", CLASSES, DataError, "question-answering head"),
+        ("bert-large-squad", QA, MissingError, "cannot be fetched automatically"),
+        ("./nothing", QA, MissingError, "no such folder"),
+        ("~/no such folder", QA, MissingError, "no such folder"),
+    ],
+)
+def test_a_wrong_name_costs_nothing(monkeypatch: pytest.MonkeyPatch, name: str, head: Any, kind: type[Exception], words: str) -> None:
+    """A name that cannot be resolved is refused without hashing, fetching or importing; so is a folder with another head."""
+    for attribute in ("hub_snapshot", "merged_folder", "fingerprint", "count_parameters"):
+        monkeypatch.setattr(models, attribute, lambda *arguments, **options: pytest.fail("did work"))
+    with pytest.raises(kind, match=words):
+        models.check_name(name, head)
+
+
+def test_a_right_name_is_let_through(spans: Path) -> None:
+    """Registered names, hub ids and folders with the head of the task pass; the folder's head is read."""
+    for name in ("minilm-squad", "distilbert-squad", "acme/model", "acme/model@v1.0", str(spans)):
+        models.check_name(name, QA)
+    with pytest.raises(DataError, match="no sequence-classification head"):
+        models.check_name(str(spans), CLASSES)
+
+
 def test_registry_is_consistent() -> None:
-    """Every registered model says where it comes from in exactly one way, and has a published score."""
-    for model in REGISTERED.values():
+    """Every registered model says where it comes from in exactly one way, and where its score is stated; a pinned revision is a commit."""
+    for name, model in REGISTERED.items():
+        assert name == model.name
         assert [bool(model.adapter), bool(model.hub), bool(model.by_hand)].count(True) == 1
-        assert model.scores
         assert model.source
+        assert model.scores or model.source == "no published score found"
         assert not model.adapter or (embedded.ADAPTERS / model.adapter / "adapter_config.json").is_file()
+        assert not model.hub or model.hub.count("/") == 1
+        assert model.revision is None or re.fullmatch(r"[0-9a-f]{40}", model.revision)
+
+
+def test_registry_is_documented() -> None:
+    """The table of docs/models-and-data.md has a row for each registered model that says what the registry says, in its order."""
+    page = (Path(models.__file__).parent.parent / "docs" / "models-and-data.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if re.match(r"\| `[\w-]+` \|", line) and line.count("|") == 6]
+    assert rows == [documented(model) for model in REGISTERED.values()]
+
+
+def test_data_is_documented() -> None:
+    """The table of data in docs/models-and-data.md names for each task the files it looks for, the official rows and the metric."""
+    page = (Path(models.__file__).parent.parent / "docs" / "models-and-data.md").read_text(encoding="utf-8")
+    for info in plugins.describe("tasks"):
+        if info.suffixes:
+            continue  # a user's own file has its own page
+        task = plugins.load("tasks", info.name)
+        glue = getattr(task, "DATASET", None)
+        files = ", ".join(f"`{file}`" for file in (glue.files if glue else task.FILES))
+        official = f"{glue.rows:,} | {task.KIND.metric}" if glue else f"{ {'squad': 10_570, 'squad2': 11_873}[info.name]:,} | f1"
+        assert f"| {info.name} | {files} | {official} |\n" in page
+
+
+def test_first_sight(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A wrong model name and a data folder without the task's file are refused before a model is resolved or a backend imported."""
+    monkeypatch.setattr(models, "resolve", lambda *arguments, **options: pytest.fail("resolved a model"))
+    with pytest.raises(MissingError, match="unknown model 'minilm-squat'"):
+        inputs.check(load({"task": "squad", "model": "minilm-squat"}))
+    with pytest.raises(DataError, match="sequence-classification head"):
+        inputs.check(load({"task": "squad", "model": "minilm-sst2"}))
+    with pytest.raises(MissingError, match=r"holds none of dev-v1\.1\.json"):
+        inputs.check(load({"task": "squad", "data": str(tmp_path)}))
+    (tmp_path / "dev-v1.1.json").write_text("{}")
+    inputs.check(load({"task": "squad", "data": str(tmp_path)}))
+    inputs.check(load({"task": "sst2"}))
+
+
+def documented(model: Registered) -> str:
+    """The row of a model in the table."""
+    where = f"adapter `{model.adapter}` on the base" if model.adapter else f"`{model.hub}`" if model.hub else "by hand"
+    if model.hub:
+        where += f" at `{model.revision[:8]}`" if model.revision else ", newest"
+    scores = ", ".join(f"{metric} {value:g}" for metric, value in model.scores.items()) or "none"
+    return f"| `{model.name}` | {model.task} | {where} | {scores} | {model.source} |"
 
 
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
