@@ -6,17 +6,16 @@ once more, and a seeded selection of the timed answers must agree with that pass
 
 from __future__ import annotations
 
-import hashlib
-import json
-import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from harness.core import Accuracy, Answer, Columns, Int64, Limits, Model, Reason, Task, Traffic
+from harness import paired
+from harness.core import Accuracy, Answer, Answered, Columns, Int64, Limits, Reason, Rescored, Task, Traffic
+from harness.paired import Outcomes, Rescore
+from harness.references import Reference
 from harness.stats import bootstrap_interval
 
 AGREEMENT_SAMPLE = 256
@@ -29,22 +28,8 @@ AGREEMENT_TOLERANCE = 0.05
 """Answers whose largest difference is within this share of the range of the pass's values agree even if the decision tipped: BF16 in
 another batch differs by about 0.01."""
 
-REFERENCE_BACKEND = "pytorch:fp32"
-
-SHIPPED = Path(__file__).resolve().parent.parent / "models" / "references.json"
-
-REFERENCE_FORMAT = 1
-
 INTERVAL_SEED = 1
 """Any constant: the same answers give the same interval."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """FP32 scores of a model on a selection of samples, and how they were made."""
-
-    scores: Mapping[str, float]
-    made: str
 
 
 def passing_traffic(indices: Int64) -> Traffic:
@@ -80,7 +65,8 @@ def agreement(
     served = columns.served
     rows = [row for row in sorted(timed) if row < len(served) and served[row] and int(columns.sample[row]) in passed]
     picked = np.random.default_rng(seed).permutation(rows)[:AGREEMENT_SAMPLE].tolist()
-    different = [row for row in picked if not _agree(task, int(columns.sample[row]), timed[row], passed[int(columns.sample[row])])]
+    ranges = _ranges(passed)
+    different = [row for row in picked if not _agree(task, int(columns.sample[row]), timed[row], passed[int(columns.sample[row])], ranges)]
     found = {"compared": len(picked), "different": len(different)}
     if len(different) <= (1 - AGREEMENT_SHARE) * len(picked):
         return found, None
@@ -92,12 +78,17 @@ def agreement(
     )
 
 
-def _agree(task: Task, sample: int, timed: Answer, passed: Answer) -> bool:
+def _ranges(passed: Mapping[int, Answer]) -> dict[str, float]:
+    """Range over all answers of each output that is a single value: one value alone has none."""
+    first = next(iter(passed.values()), {})
+    return {name: float(np.ptp([answer[name] for answer in passed.values()])) for name, values in first.items() if values.size == 1}
+
+
+def _agree(task: Task, sample: int, timed: Answer, passed: Answer, ranges: Mapping[str, float]) -> bool:
     if task.decide(sample, timed) == task.decide(sample, passed):
         return True
-    return all(
-        float(np.abs(timed[name] - passed[name]).max()) <= AGREEMENT_TOLERANCE * max(float(np.ptp(passed[name])), 1e-6) for name in passed
-    )
+    tolerances = {name: AGREEMENT_TOLERANCE * max(ranges.get(name, float(np.ptp(passed[name]))), 1e-6) for name in passed}
+    return all(float(np.abs(timed[name] - passed[name]).max()) <= tolerance for name, tolerance in tolerances.items())
 
 
 def judge(
@@ -109,71 +100,52 @@ def judge(
     source: str,
     found: Mapping[str, Any] | None = None,
 ) -> Accuracy:
-    """Score the answers to `indices` and hold the primary metric against `share` of the reference."""
-    given = {index: answers[index] for index in indices.tolist() if index in answers}
-    scores = task.score(given)
-    points = task.points(given)
-    value = scores[task.metric]
-    base = reference.scores[task.metric] if reference is not None else None
-    target = base * share if base is not None else None
-    return Accuracy(
+    """Score the answers to `indices` and hold the primary metric against `share` of the reference, or where a small set allows more,
+    against what 3 flips would make of it."""
+    asked = {index: answers[index] for index in indices.tolist() if index in answers}
+    scores = task.score(asked)
+    here = outcomes(task, asked)
+    scored = Accuracy(
         metric=task.metric,
-        value=value,
-        reference=base,
-        target=target,
-        passed=None if target is None else value >= target,
+        value=scores[task.metric],
+        reference=None,
+        target=None,
+        passed=None,
         source=source,
         samples=int(scores.get("examples", len(indices))),
         scores=scores,
-        interval=bootstrap_interval(points, np.mean, INTERVAL_SEED) if len(points) else None,
+        interval=bootstrap_interval(here.points, np.mean, INTERVAL_SEED) if len(here.points) else None,
         limited=len(indices) < len(task.samples),
         agreement=found,
     )
+    return scored if reference is None else _against(scored, reference, share, here, _rescore(task, asked))
 
 
-# -------------------------------------------------------------------------------------------------------------------- reference
+def _against(scored: Accuracy, reference: Reference, share: float, here: Outcomes, rescore: Rescore | None) -> Accuracy:
+    """The score with its target and, where the reference's examples are known and the same, its pairs."""
+    known = reference.outcomes if reference.outcomes is not None and len(reference.outcomes) == len(here) else None
+    base = reference.scores[scored.metric]
+    held = paired.hold(scored.value, base, share, paired.floor(base, here, known, rescore))
+    return replace(
+        scored,
+        reference=held.reference,
+        target=held.target,
+        passed=held.passed,
+        share_target=held.share_target,
+        reference_source=reference.told,
+        paired=None if known is None else paired.compare(known, here, held, rescore),
+    )
 
 
-def reference_key(model: Model, task: Task, indices: Int64) -> str:
-    """What a reference score belongs to: model, task, data and the selection of samples."""
-    digest = hashlib.sha256(np.ascontiguousarray(indices, np.int64).tobytes()).hexdigest()
-    return hashlib.sha256(f"{REFERENCE_FORMAT} {model.sha256} {task.name} {task.fingerprint} {digest}".encode()).hexdigest()[:32]
+def outcomes(task: Task, answers: Mapping[int, Answer]) -> Outcomes:
+    """What became of each example that `score` counts. A task from before `correct` knows no right and wrong."""
+    return Outcomes(
+        points=np.asarray(task.points(answers), np.float64),
+        correct=np.asarray(task.correct(answers), np.bool_) if hasattr(task, "correct") else np.empty(0, np.bool_),
+        answered=np.asarray(task.answered(answers), np.float64) if isinstance(task, Answered) else np.empty(0),
+    )
 
 
-def reference_for(model: Model, task: Task, indices: Int64, cache: Path | None, compute: Callable[[], Mapping[str, float]]) -> Reference:
-    """The shipped or stored reference, or a computed one, which is then stored. A damaged or unwritable store only costs the
-    computation."""
-    key = reference_key(model, task, indices)
-    file = cache / "references" / f"{key}.json" if cache is not None else None
-    stored = _shipped(key) or (_read(file, task.metric) if file is not None else None)
-    if stored is not None:
-        return stored
-    reference = Reference(dict(compute()), f"{REFERENCE_BACKEND}, {len(indices):,} samples")
-    if file is not None:
-        _write(file, reference)
-    return reference
-
-
-def _shipped(key: str) -> Reference | None:
-    """Reference scores that come with the program, for the embedded models on the built-in and the official data."""
-    shipped = json.loads(SHIPPED.read_text()).get(key) if SHIPPED.is_file() else None
-    return None if shipped is None else Reference(shipped["scores"], shipped["made"])
-
-
-def _read(file: Path, metric: str) -> Reference | None:
-    try:
-        stored = json.loads(file.read_text())
-        scores = {str(name): float(value) for name, value in stored["scores"].items()}
-        return Reference(scores, str(stored["made"])) if np.isfinite(scores[metric]) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _write(file: Path, reference: Reference) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as handle:
-            json.dump({"scores": reference.scores, "made": reference.made}, handle)
-        Path(handle.name).replace(file)
-    except OSError:
-        return  # the score is in the run; only the next run has to compute it again
+def _rescore(task: Task, answers: Mapping[int, Answer]) -> Rescore | None:
+    """How the metric is computed anew, where the task can."""
+    return Rescore(task.truths(answers), task.metric_of) if isinstance(task, Rescored) else None

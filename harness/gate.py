@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from harness import accuracy, models
+from harness import accuracy, models, references
 from harness.bench import ANSWER_SEED, Bench, specs
 from harness.core import Accuracy, Answer, Int64
 from harness.crew import Crew, form
 from harness.errors import RunError
 from harness.measure import Measured, Watch, measure
 from harness.modes import Outcome
+from harness.references import Reference
 from harness.responses import Keep
 
 
@@ -84,19 +85,29 @@ def _pass(bench: Bench, crew: Crew, indices: Int64, name: str) -> Measured:
         return measure(crew, None, bench.settings, traffic, bench.policy, watch, Keep(ANSWER_SEED))
 
 
-def _reference(bench: Bench, indices: Int64) -> accuracy.Reference:
-    """The FP32 score on the same samples, from the store or by a pass of a fresh FP32 instance."""
+def _reference(bench: Bench, indices: Int64) -> Reference:
+    """The FP32 score on the same samples: given by hand, from a store, or by a pass of a fresh FP32 instance."""
     assert bench.model is not None
+    if (score := bench.config.reference_score) is not None:
+        return references.given(bench.task.metric, score)
+    return references.find(bench.model, bench.task, indices, models.default_cache(), lambda: compute_reference(bench, indices))
 
-    def compute() -> Mapping[str, float]:
-        crew = form(specs(bench, accuracy.REFERENCE_BACKEND, 1), processes=False)
-        try:
-            crew.call("load")
-            passed = _pass(bench, crew, indices, "reference")
-        finally:
-            crew.close()
-        if passed.reasons:
-            raise RunError(f"the FP32 reference could not be computed: {passed.reasons[0].text}", passed.reasons[0].cure)
-        return bench.task.score(accuracy.by_sample(passed.columns, passed.answers))
 
-    return accuracy.reference_for(bench.model, bench.task, indices, models.default_cache(), compute)
+def compute_reference(bench: Bench, indices: Int64) -> Reference:
+    """Scores and examples of a fresh FP32 instance that answers these samples. Raises RunError where it does not answer them all."""
+    crew = form(specs(bench, references.BACKEND, 1), processes=False)
+    try:
+        (described,) = crew.call("load")
+        passed = _pass(bench, crew, indices, "reference")
+    finally:
+        crew.close()
+    if passed.reasons:
+        raise RunError(f"the FP32 reference could not be computed: {passed.reasons[0].text}", passed.reasons[0].cure)
+    answers = accuracy.by_sample(passed.columns, passed.answers)
+    answers = {index: answers[index] for index in indices.tolist() if index in answers}
+    return Reference(
+        scores=bench.task.score(answers),
+        source="computed",
+        made=references.made_here(len(indices), described),
+        outcomes=accuracy.outcomes(bench.task, answers),
+    )
