@@ -222,8 +222,8 @@ def _cpu_flags(path: Path = Path("/proc/cpuinfo")) -> set[str]:
 
 
 def _open(model: Model) -> Any:
-    """The model in FP32 and evaluation mode. Raises DataError where a weight the head or the body needs is not in the files: transformers
-    would make it up."""
+    """The model in FP32 and evaluation mode. Raises DataError where a weight the head or the body needs is not in the files, or has another
+    shape than the configuration says: transformers would make it up."""
     from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
     from transformers.utils import logging
 
@@ -233,10 +233,19 @@ def _open(model: Model) -> Any:
     cure = "Give a model folder that save_pretrained wrote for this head."
     try:
         opened, report = auto.from_pretrained(
-            str(model.folder), local_files_only=True, use_safetensors=None if model.allow_pickle else True, output_loading_info=True
+            str(model.folder),
+            local_files_only=True,
+            use_safetensors=None if model.allow_pickle else True,
+            ignore_mismatched_sizes=True,  # its own error names no tensor; the report does
+            output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         raise DataError(f"{model.folder}: transformers cannot open it for {model.head}: {_first_line(error)}", cure) from error
+    if mismatched := sorted(report["mismatched_keys"]):
+        wrong = "; ".join(
+            f"{name} is {tuple(found)} in the file and {tuple(wanted)} by config.json" for name, found, wanted in mismatched[:5]
+        )
+        raise DataError(f"{model.folder}: weights do not fit: {wrong} ({len(mismatched)} in all)", cure)
     missing = sorted(report["missing_keys"])
     if missing:
         raise DataError(f"{model.folder}: weights are missing: {', '.join(missing[:5])} ({len(missing)} in all)", cure)

@@ -24,7 +24,8 @@ ANSWER_SEED = 20_240_601
 
 @dataclass(slots=True)
 class Bench:
-    """What a run needs, ready to be loaded. `model` is None for a backend that looks at nothing; `recorded` is the traffic to replay."""
+    """What a run needs, ready to be loaded. `model` is None for a backend that looks at nothing; `recorded` is the traffic to replay;
+    `said` are warnings for LoadGen's detail log."""
 
     config: RunConfig
     scenario: Scenario
@@ -36,6 +37,7 @@ class Bench:
     recorded: Recorded | None = None
     timings: dict[str, float | None] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
     others_share: float | None = None
 
     @contextmanager
@@ -67,6 +69,7 @@ def prepare(config: RunConfig, progress: Progress) -> Bench:
     start = time.monotonic()
     progress.phase("prepare")
     _, precision = plugins.find_backend(config.backend)
+    inputs.check(config)  # before the backend imports its runtime
     backend = plugins.load("backends", _plugin_part(config.backend)).create(BackendOptions(precision, config.device))
     task, model = _task_and_model(config) if backend.needs_inputs else _nothing_to_ask(config)
     settings = resolve(config, scenario, task.latency_bound_ns, sample_count=len(task.samples))

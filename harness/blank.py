@@ -35,6 +35,9 @@ class BlankTask:
     def points(self, answers: Mapping[int, Answer]) -> NDArray[np.float64]:
         raise NotImplementedError("a backend without answers is never scored")
 
+    def correct(self, answers: Mapping[int, Answer]) -> NDArray[np.bool_]:
+        raise NotImplementedError("a backend without answers is never scored")
+
     def decide(self, sample: int, answer: Answer) -> Any:
         raise NotImplementedError("a backend without answers is never compared")
 

@@ -14,6 +14,7 @@ from harness import units
 from harness.core import Reason, Run
 from harness.early_stopping import required
 from harness.errors import ExitCode
+from harness.paired import ALLOWED_FLIPS
 
 VALID, INVALID, MISSED, FAILED, INCOMPLETE = "VALID", "INVALID", "ACCURACY MISSED", "FAILED", "INCOMPLETE"
 
@@ -58,6 +59,7 @@ def make(run: Run) -> Card:
     word = _word(run)
     rows = (
         ("accuracy", _accuracy(run)),
+        ("against FP32", _against_fp32(run)),
         ("early stopping", _early_stopping(run)),
         ("throughput", _throughput(run)),
         ("padding", _padding(run)),
@@ -116,6 +118,7 @@ def _marks(run: Run) -> tuple[str, ...]:
         marks.append("accuracy run: answers logged, no speed judged")
     if run.config.get("rules") == "quick":
         marks.append("quick run")
+    marks += _unusual(run)
     if run.backend.get("answers") is False:
         marks.append("no model: measures the harness")
     elif run.accuracy is None:
@@ -126,6 +129,26 @@ def _marks(run: Run) -> tuple[str, ...]:
     if run.model is not None and data.get("comparable") is False:
         marks.append(f"{data.get('name', 'sample set')}, not comparable")
     return (*marks, UNVERIFIED)
+
+
+def _unusual(run: Run) -> list[str]:
+    """What a reader would not expect: traffic, samples or a gate that are not the usual ones."""
+    config, data = run.config, run.conditions.get("data") or {}
+    played = (config.get("resolved") or {}).get("performance_sample_count", 0)
+    said = []
+    if run.traffic.get("replayed"):
+        said.append(f"replayed traffic, {units.plural(run.counts.get('queries', 0), 'query')}")
+    if config.get("issue") == "same":
+        said.append("one sample asked again and again")
+    elif config.get("issue") == "unique":
+        said.append("each sample asked once")
+    if 0 < played < data.get("samples", 0):
+        said.append(f"samples drawn from {units.count(played)} of {units.count(data['samples'])}")
+    if run.accuracy is not None and config.get("reference_score") is not None:
+        said.append("reference score given by hand")
+    if run.accuracy is not None and (config.get("accuracy_target") or 1.0) < 0.99:
+        said.append(f"accuracy target lowered to {units.share(config['accuracy_target'])} of the reference")
+    return said
 
 
 def sample_size(run: Run) -> int:
@@ -183,10 +206,55 @@ def _accuracy(run: Run) -> str:
     if interval := accuracy.get("interval"):
         text += f" (95 % interval {units.score(interval[0])} to {units.score(interval[1])})"
     if accuracy.get("target") is not None:
-        text += f", {'reaches' if accuracy['passed'] else 'below'} the target {units.score(accuracy['target'])}"
+        text += f", {'reaches' if accuracy['passed'] else 'below'} the target {units.score(accuracy['target'])}{_lowered(run, accuracy)}"
     if accuracy.get("reference") is not None:
         text += f" (FP32 reference {units.score(accuracy['reference'])})"
     return f"{text}; from the {accuracy['source']}, n = {units.plural(accuracy['samples'], 'example')}"
+
+
+def _lowered(run: Run, accuracy: Mapping[str, Any]) -> str:
+    """Said where a small set allows more than the share that was asked for."""
+    asked, share = accuracy.get("share_target"), run.config.get("accuracy_target")
+    if asked is None or not accuracy["target"] < asked:
+        return ""
+    target = f"{100 * share:g} % of FP32" if share is not None else "the share of FP32"
+    return f" (small set: {ALLOWED_FLIPS} flips to wrong are allowed before {target}, {units.score(asked)}, bites)"
+
+
+def _against_fp32(run: Run) -> str:
+    """The pairs: word, gap and flips."""
+    accuracy = run.accuracy or {}
+    pairs = accuracy.get("paired")
+    if pairs is None:
+        source = accuracy.get("reference_source")
+        return f"only scores are compared; the reference is {source}" if source else ""
+    return f"{pairs['word']}: {accuracy['metric']} {_gap(pairs)}{_flips(pairs)}"
+
+
+def _gap(pairs: Mapping[str, Any]) -> str:
+    text = f"{_signed(pairs['gap'])} points"
+    if interval := pairs.get("gap_interval"):
+        text += f" (95 % interval {_signed(interval[0])} to {_signed(interval[1])})"
+    return text
+
+
+def _signed(points: float) -> str:
+    """-0.3439 -> "−0.344"; no sign for what is shown as 0."""
+    shown = units.score(abs(points))
+    return shown if not float(shown) else f"{'−' if points < 0 else '+'}{shown}"
+
+
+def _flips(pairs: Mapping[str, Any]) -> str:
+    """Answers that became wrong or right; `allowed_flips` is a least number: flips to right make room for more."""
+    if pairs["flips_to_wrong"] is None:
+        return ""
+    allowed = "" if pairs["allowed_flips"] is None else f" (at least {units.count(pairs['allowed_flips'])} allowed)"
+    told = f"; flips: {units.count(pairs['flips_to_wrong'])} to wrong{allowed}, {units.count(pairs['flips_to_right'])} to right"
+    if pairs["flips_to_wrong"] + pairs["flips_to_right"]:
+        told += f", McNemar p {units.number(pairs['mcnemar_p'], 2)}"
+    if pairs["changed"]:
+        told += f"; {units.plural(pairs['changed'], 'other answer')} changed"
+    return told
 
 
 def _throughput(run: Run) -> str:
@@ -223,11 +291,12 @@ def _find_peak(run: Run) -> str:
     if not search:
         return ""
     runs = units.plural(len(search["tried"]), "run")
+    digits = int(run.config.get("find_peak_decimals") or 0) + 1
     if search["found_qps"] is None:
-        return f"not even {units.rate(search['tried'][0]['target_qps'], 'queries/s')} met the bound ({runs})"
+        return f"not even {search['tried'][0]['target_qps']:,.{digits}f} queries/s met the bound ({runs})"
     failed = [each["target_qps"] for each in search["tried"] if not each["met"]]
-    least = f", {units.number(min(failed))} did not" if failed else ""
-    return f"{units.rate(search['found_qps'], 'queries/s')} met the bound{least} ({runs}, LoadGen's search)"
+    least = f", {min(failed):,.{digits}f} did not" if failed else ""
+    return f"{search['found_qps']:,.{digits}f} queries/s met the bound{least} ({runs}, LoadGen's search)"
 
 
 def _official(run: Run) -> str:
@@ -236,6 +305,8 @@ def _official(run: Run) -> str:
     if not official:
         return ""
     different = official["disagreements"]
+    if official["result_validity"] is None:
+        return f"{official['version']} made the traffic; an accuracy run has no verdict"
     said = f"{official['version']}: {official['result_validity']}"
     return f"{said}; disagrees: {'; '.join(different)}" if different else f"{said}, agrees with Assay's own verdict and figures"
 

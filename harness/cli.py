@@ -25,6 +25,8 @@ VERBS = {
     "traffic": "the queries of a run, without model or data: which samples, in which order, when",
     "audit": "TEST01 and the caching test: does the timed run give the same answers, and are they computed",
     "export": "stored runs as an MLPerf submission",
+    "score": "predictions made elsewhere, scored against the data, as JSON",
+    "finetune": "a model for a task of yours: an adapter on the embedded base, trained here",
     "report": "a stored run as terminal text, markdown or json",
 }
 DEBUG_VARIABLE = "ASSAY_DEBUG"
@@ -46,10 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
+        _leave_workers(int(ExitCode.INTERRUPTED))
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has gone; the interpreter still flushes
-        return int(ExitCode.INTERRUPTED)
+        return int(ExitCode.OK)
     except Exception as error:
         _tell_internal(error, debug)
         return int(ExitCode.INTERNAL)
@@ -72,6 +75,16 @@ def _run(arguments: list[str]) -> int:
         return int(command.execute(parser.parse(arguments)))
     except SystemExit as done:  # argparse leaves this way after --help
         return int(done.code or 0)
+
+
+def _leave_workers(code: int) -> None:
+    """A worker in native code cannot be stopped; at a normal exit of the interpreter its threads would abort the process."""
+    import threading
+
+    if any(thread.name.startswith("worker-") for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def version() -> str:

@@ -94,7 +94,7 @@ def judge(columns: Columns, settings: Settings) -> Verdict:
     last_ns = int(rows.due_ns[-1])
     reasons = (
         *validity.min_duration(last_ns, settings, "the last query was asked at"),
-        *validity.min_queries(len(latency), settings.min_queries, last_ns + int(latency.max())),
+        *validity.min_queries(len(latency), settings.min_queries, last_ns + int(latency.max()), settings),
         *validity.early_stopping(stopping, settings, f"set --min-queries to at least {stopping.needed}"),
     )
     metric = Metric(f"p{100 * settings.percentile:g}_latency", float(value), "ns", "lower")

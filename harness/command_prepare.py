@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import time
 
+from harness.config import OWN
 from harness.errors import ExitCode
 from harness.flags import Parser, add_config_file, add_settings, settings
 
-FIELDS = ("task", "model", "data", "allow_pickle", "offline")
+FIELDS = ("task", "model", "data", "allow_pickle", "offline", *OWN)
 
 
 def add_arguments(parser: Parser) -> None:
@@ -23,6 +24,7 @@ def execute(arguments: argparse.Namespace) -> int:
     config = load(settings(arguments), arguments.config)
     cache = models.default_cache()
     started = time.monotonic()
+    inputs.check(config)
     model = inputs.find_model(config, cache=cache)
     resolved = time.monotonic()
     print(f"model {model.name}: {units.count(model.parameters)} parameters, {units.size(model.bytes)}, sha256 {model.sha256[:16]}")

@@ -5,8 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
+from harness.errors import UsageError
 from harness.flags import Parser, add_config_file, add_settings, settings
+
+if TYPE_CHECKING:
+    from harness.config import RunConfig
+    from harness.session import Finished
 
 
 def add_arguments(parser: Parser) -> None:
@@ -16,9 +23,11 @@ def add_arguments(parser: Parser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from harness.config import load
+    from harness.config import SUITES, load
 
     config = load(settings(arguments), arguments.config)
+    if config.task in SUITES:
+        return _suite(config, arguments.plan)
     if arguments.plan:
         from harness.plan import Plan, make
 
@@ -26,6 +35,11 @@ def execute(arguments: argparse.Namespace) -> int:
         print(plan.text())
         return int(plan.exit_code)
 
+    return _leave(int(_measure(config).run.exit_code))
+
+
+def _measure(config: RunConfig) -> Finished:
+    """One run, its card on the screen."""
     from harness import plugins, session
     from harness.progress import create
     from harness.store import NotStored
@@ -42,7 +56,21 @@ def execute(arguments: argparse.Namespace) -> int:
     finally:
         progress.close()
     _show(f"{card.render(finished.run, finished.columns)}results in {finished.folder}")
-    return _leave(int(finished.run.exit_code))
+    return finished
+
+
+def _suite(config: RunConfig, plan: bool) -> int:
+    """Every task of a suite, each with its card, and one table at the end."""
+    from harness import suite
+    from harness.store import make_run_id
+
+    if plan:
+        raise UsageError(f"--plan is for one task, {config.task} are several", f"choose one of {', '.join(suite.SUITES[config.task])}")
+    name = make_run_id(datetime.now(UTC), config.task, config.scenario, config.backend)
+    ran = suite.run(config, _measure, lambda task: print(f"-- {task}", file=sys.stderr, flush=True))
+    file = suite.save(ran, config.out, name)
+    _show(f"{suite.text(ran)}\nresults in {file}")
+    return _leave(ran.exit_code)
 
 
 def _leave(code: int) -> int:

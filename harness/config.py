@@ -22,7 +22,26 @@ from harness.units import parse_ms, parse_seconds
 DATA_VARIABLE = "ASSAY_DATA"
 """Environment variable with the folder of official data, used where `data` is not given."""
 
-GROUPS = ("what runs", "rules and traffic", "LoadGen's modes", "batching and workers", "accuracy", "measurement", "output")
+SUITES = ("glue",)
+"""Names that stand for several tasks; `harness.suite` has their members."""
+
+OWN_FILES = (".yaml", ".yml", ".csv", ".tsv", ".jsonl")
+"""Endings of a task that is a file of the user's own data; tasks/custom.py reads them."""
+
+OWN = (
+    "text_column",
+    "pair_column",
+    "label_column",
+    "question_column",
+    "context_column",
+    "answer_column",
+    "labels",
+    "positive",
+    "metric",
+)
+"""Settings that say how such a file is read and judged."""
+
+GROUPS = ("what runs", "your own data", "rules and traffic", "LoadGen's modes", "batching and workers", "accuracy", "measurement", "output")
 
 
 def _number(parse: Callable[[str], float] | None) -> BeforeValidator:
@@ -38,7 +57,7 @@ def _number(parse: Callable[[str], float] | None) -> BeforeValidator:
 
 def _name(value: object) -> object:
     """Names are written with `-`; `_` and capitals are accepted. A path to a file is left alone."""
-    if not isinstance(value, str) or ".py" in value or os.sep in value:
+    if not isinstance(value, str) or ".py" in value or os.sep in value or value.lower().endswith(OWN_FILES):
         return value
     return value.strip().lower().replace("_", "-")
 
@@ -76,7 +95,11 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     scenario: Name = _setting("offline", GROUPS[0], "traffic to play: offline, server, single-stream, multi-stream")
-    task: Name = _setting("squad", GROUPS[0], "questions to ask: a name from `assay list`, or a .py file of your own")
+    task: Name = _setting(
+        "squad",
+        GROUPS[0],
+        "questions to ask: a name from `assay list`, glue for all of GLUE, your own data (.yaml, .csv, .tsv, .jsonl) or .py file",
+    )
     backend: Name = _setting("pytorch:fp32", GROUPS[0], "runtime and precision, name[:precision] or path/to/file.py[:precision]")
     model: str | None = _setting(None, GROUPS[0], "registered name, folder or hub id (default: the task's embedded model)", min_length=1)
     data: Folder | None = _setting(
@@ -85,123 +108,145 @@ class RunConfig(BaseModel):
     allow_pickle: bool = _setting(False, GROUPS[0], "accept pickled weights (loaded with weights_only=True)", "true or false")
     offline: bool = _setting(False, GROUPS[0], "use no network", "true or false")
 
+    text_column: str | None = _setting(None, GROUPS[1], "column with the text, or the first text of a pair", min_length=1)
+    pair_column: str | None = _setting(None, GROUPS[1], "column with the second text of a pair", min_length=1)
+    label_column: str | None = _setting(None, GROUPS[1], "column with the label, or the value to predict", min_length=1)
+    question_column: str | None = _setting(None, GROUPS[1], "column with the question", min_length=1)
+    context_column: str | None = _setting(None, GROUPS[1], "column with the text that holds the answer", min_length=1)
+    answer_column: str | None = _setting(None, GROUPS[1], "column with the answer, or a list of answers", min_length=1)
+    labels: str | dict[str, str] | None = _setting(
+        None, GROUPS[1], "labels of the data as labels of the model: no=negative,yes=positive (default: the same names)"
+    )
+    positive: str | None = _setting(None, GROUPS[1], "label whose F1 counts (default: the second of two)", min_length=1)
+    metric: Literal["accuracy", "f1", "matthews", "pearson", "spearman", "exact_match"] | None = _setting(
+        None, GROUPS[1], "what counts (default: accuracy, pearson for values, f1 for answers)"
+    )
+
     rules: Literal["quick", "standard", "mlperf"] = _setting(
         "quick",
-        GROUPS[1],
+        GROUPS[2],
         "quick: 10 s, early stopping only reported; standard: 60 s or more, early stopping required; mlperf: 600 s, all LoadGen asks for",
     )
-    duration: Seconds | None = _setting(None, GROUPS[1], "least time to measure, seconds (default: by the rules)", _SECONDS_FORM, gt=0)
+    duration: Seconds | None = _setting(None, GROUPS[2], "least time to measure, seconds (default: by the rules)", _SECONDS_FORM, gt=0)
     max_duration: Seconds | None = _setting(
         None,
-        GROUPS[1],
+        GROUPS[2],
         "end the schedule here, 0: no limit (default: none, but a backlog is given up in time; mlperf: never)",
         _LIMIT_FORM,
         ge=0,
     )
     min_queries: Whole | None = _setting(
-        None, GROUPS[1], "least queries (offline: samples) to measure (default: by the rules)", _WHOLE_FORM, ge=1
+        None, GROUPS[2], "least queries (offline: samples) to measure (default: by the rules)", _WHOLE_FORM, ge=1
     )
     target_qps: Number | None = _setting(
         None,
-        GROUPS[1],
+        GROUPS[2],
         "queries a second: arrivals in server, expected elsewhere (default: found by a probe)",
         "a rate above 0",
         gt=0,
     )
-    latency_bound: Milliseconds | None = _setting(None, GROUPS[1], "server's latency bound, ms (default: the task's)", _MS_FORM, gt=0)
+    latency_bound: Milliseconds | None = _setting(None, GROUPS[2], "server's latency bound, ms (default: the task's)", _MS_FORM, gt=0)
     percentile: Number | None = _setting(
-        None, GROUPS[1], "percentile that is judged, as a share (default: the scenario's)", "a share such as 0.9 or 0.99", gt=0, lt=1
+        None, GROUPS[2], "percentile that is judged, as a share (default: the scenario's)", "a share such as 0.9 or 0.99", gt=0, lt=1
     )
-    samples_per_query: Whole = _setting(8, GROUPS[1], "samples in one multi-stream query", _WHOLE_FORM, ge=1, le=65_536)
+    samples_per_query: Whole = _setting(8, GROUPS[2], "samples in one multi-stream query", _WHOLE_FORM, ge=1, le=65_536)
     performance_samples: Whole | None = _setting(
-        None, GROUPS[1], "size of the set that samples are drawn from (default: all; mlperf: 10,833)", _WHOLE_FORM, ge=1
+        None, GROUPS[2], "size of the set that samples are drawn from (default: all; mlperf: 10,833)", _WHOLE_FORM, ge=1
     )
-    qsl_seed: Whole | None = _setting(None, GROUPS[1], "seed of the loaded set's order", _SEED_FORM, ge=0)
-    sample_seed: Whole | None = _setting(None, GROUPS[1], "seed of the choice of samples", _SEED_FORM, ge=0)
-    schedule_seed: Whole | None = _setting(None, GROUPS[1], "seed of the arrival times", _SEED_FORM, ge=0)
+    qsl_seed: Whole | None = _setting(None, GROUPS[2], "seed of the loaded set's order", _SEED_FORM, ge=0)
+    sample_seed: Whole | None = _setting(None, GROUPS[2], "seed of the choice of samples", _SEED_FORM, ge=0)
+    schedule_seed: Whole | None = _setting(None, GROUPS[2], "seed of the arrival times", _SEED_FORM, ge=0)
 
     mode: Literal["performance", "accuracy", "submission"] = _setting(
         "performance",
-        GROUPS[2],
+        GROUPS[3],
         "performance; accuracy: every sample once, all answers logged; submission: accuracy, then performance",
     )
     engine: Literal["native", "mlcommons"] = _setting(
-        "native", GROUPS[2], "who makes the traffic and judges it: Assay, or the official LoadGen (pip install mlcommons-loadgen)"
+        "native", GROUPS[3], "who makes the traffic and judges it: Assay, or the official LoadGen (pip install mlcommons-loadgen)"
     )
     round: Literal["v5.0", "v5.1", "v6.0", "v6.1"] = _setting(
-        "v6.1", GROUPS[2], "MLPerf Inference round whose seeds and settings are built in"
+        "v6.1", GROUPS[3], "MLPerf Inference round whose seeds and settings are built in"
     )
-    user_conf: Folder | None = _setting(None, GROUPS[2], "LoadGen's user.conf; flags win over it (default: none)", "an existing file")
+    user_conf: Folder | None = _setting(None, GROUPS[3], "LoadGen's user.conf; flags win over it (default: none)", "an existing file")
     audit_conf: Folder | None = _setting(
-        None, GROUPS[2], "LoadGen's audit.config; wins over everything (default: none)", "an existing file"
+        None, GROUPS[3], "LoadGen's audit.config; wins over everything (default: none)", "an existing file"
     )
     conf_compat: bool = _setting(
-        False, GROUPS[2], "read these files as LoadGen does: lines it cannot use are ignored, not errors", "true or false"
+        False, GROUPS[3], "read these files as LoadGen does: lines it cannot use are ignored, not errors", "true or false"
     )
     traffic: Folder | None = _setting(
-        None, GROUPS[2], "replay a file of `assay traffic`, or the queries.parquet of a run (default: none)", "an existing file"
+        None, GROUPS[3], "replay a file of `assay traffic`, or the queries.parquet of a run (default: none)", "an existing file"
     )
-    find_peak: Literal["none", "loadgen"] = _setting("none", GROUPS[2], "server: search for the highest rate, by LoadGen's own algorithm")
-    find_peak_step: Number = _setting(1.0, GROUPS[2], "find-peak: widen the bounds by this share of the rate", "a number above 0", gt=0)
-    find_peak_decimals: Whole = _setting(1, GROUPS[2], "find-peak: decimals of the rate that is found", _COUNT_FORM, ge=0, le=9)
-    issue: Literal["random", "unique", "same"] = _setting("random", GROUPS[2], "samples: at random, each once, or always the same one")
-    same_index: Whole = _setting(0, GROUPS[2], "issue same: which entry of the loaded set, from 0", _COUNT_FORM, ge=0)
+    find_peak: Literal["none", "loadgen"] = _setting("none", GROUPS[3], "server: search for the highest rate, by LoadGen's own algorithm")
+    find_peak_step: Number = _setting(1.0, GROUPS[3], "find-peak: widen the bounds by this share of the rate", "a number above 0", gt=0)
+    find_peak_decimals: Whole = _setting(1, GROUPS[3], "find-peak: decimals of the rate that is found", _COUNT_FORM, ge=0, le=9)
+    issue: Literal["random", "unique", "same"] = _setting("random", GROUPS[3], "samples: at random, each once, or always the same one")
+    same_index: Whole = _setting(0, GROUPS[3], "issue same: which entry of the loaded set, from 0", _COUNT_FORM, ge=0)
     concatenate: bool = _setting(
-        False, GROUPS[2], "whole permutations of the set one after another (sample_concatenate_permutation)", "true or false"
+        False, GROUPS[3], "whole permutations of the set one after another (sample_concatenate_permutation)", "true or false"
     )
     coalesce: bool = _setting(
-        False, GROUPS[2], "server: hand overdue queries over in one call (engine mlcommons; batching always does here)", "true or false"
+        False, GROUPS[3], "server: hand overdue queries over in one call (engine mlcommons; batching always does here)", "true or false"
     )
     max_async: Whole | None = _setting(
-        None, GROUPS[2], "server: end when more queries than this are unanswered (default: no limit)", _WHOLE_FORM, ge=1
+        None, GROUPS[3], "server: end when more queries than this are unanswered (default: no limit)", _WHOLE_FORM, ge=1
     )
-    max_queries: Whole | None = _setting(None, GROUPS[2], "end after this many queries (default: no limit)", _WHOLE_FORM, ge=1)
+    max_queries: Whole | None = _setting(None, GROUPS[3], "end after this many queries (default: no limit)", _WHOLE_FORM, ge=1)
     accuracy_count: Whole | None = _setting(
-        None, GROUPS[2], "samples of an accuracy run, from the first: accuracy_sample_count_override (default: all)", _WHOLE_FORM, ge=1
+        None, GROUPS[3], "samples of an accuracy run, from the first: accuracy_sample_count_override (default: all)", _WHOLE_FORM, ge=1
     )
     accuracy_log_probability: Number = _setting(
-        0.0, GROUPS[2], "share of a performance run's answers that is logged", "a share from 0 to 1", ge=0, le=1
+        0.0, GROUPS[3], "share of a performance run's answers that is logged", "a share from 0 to 1", ge=0, le=1
     )
-    accuracy_log_target: Whole = _setting(0, GROUPS[2], "log about this many answers of a performance run", _COUNT_FORM, ge=0)
-    accuracy_log_seed: Whole = _setting(0, GROUPS[2], "seed of the choice of logged answers", _COUNT_FORM, ge=0)
-    test05: bool = _setting(False, GROUPS[2], "use the other seeds of the round (MLPerf's former TEST05)", "true or false")
-    trace: bool = _setting(False, GROUPS[2], "write mlperf_log_trace.json too (opens in Perfetto)", "true or false")
+    accuracy_log_target: Whole = _setting(0, GROUPS[3], "log about this many answers of a performance run", _COUNT_FORM, ge=0)
+    accuracy_log_seed: Whole = _setting(0, GROUPS[3], "seed of the choice of logged answers", _COUNT_FORM, ge=0)
+    test05: bool = _setting(False, GROUPS[3], "use the other seeds of the round (MLPerf's former TEST05)", "true or false")
+    trace: bool = _setting(False, GROUPS[3], "write mlperf_log_trace.json too (opens in Perfetto)", "true or false")
 
     batching: Literal["sorted", "fifo", "fixed"] = _setting(
         "sorted",
-        GROUPS[3],
+        GROUPS[4],
         "sorted: similar lengths together; fifo: arrival order; fixed: padded to the task's maximum, as MLPerf's reference",
     )
-    max_batch: Whole = _setting(32, GROUPS[3], "most samples in one call of the backend", _WHOLE_FORM, ge=1, le=1_048_576)
+    max_batch: Whole = _setting(32, GROUPS[4], "most samples in one call of the backend", _WHOLE_FORM, ge=1, le=1_048_576)
     batch_wait: Milliseconds = _setting(
-        0.0, GROUPS[3], "wait this long for a fuller batch, ms", _MS_FORM + "; 0 for none", ge=0, le=3_600_000
+        0.0, GROUPS[4], "wait this long for a fuller batch, ms", _MS_FORM + "; 0 for none", ge=0, le=3_600_000
     )
-    workers: Whole = _setting(1, GROUPS[3], "workers, each with its own model", _WHOLE_FORM, ge=1, le=256)
-    worker_mode: Literal["process", "thread"] = _setting("process", GROUPS[3], "what several workers are; one worker runs in this process")
-    threads: Whole | None = _setting(None, GROUPS[3], "CPU threads over all workers (default: all cores)", _WHOLE_FORM, ge=1)
-    device: str = _setting("auto", GROUPS[3], "auto, cpu, cuda, cuda:1 ...", "auto, cpu, cuda or cuda:1", pattern=r"^[a-z]+(:\d+)?$")
+    workers: Whole = _setting(1, GROUPS[4], "workers, each with its own model", _WHOLE_FORM, ge=1, le=256)
+    worker_mode: Literal["process", "thread"] = _setting("process", GROUPS[4], "what several workers are; one worker runs in this process")
+    threads: Whole | None = _setting(None, GROUPS[4], "CPU threads over all workers (default: all cores)", _WHOLE_FORM, ge=1)
+    device: str = _setting("auto", GROUPS[4], "auto, cpu, cuda, cuda:1 ...", "auto, cpu, cuda or cuda:1", pattern=r"^[a-z]+(:\d+)?$")
 
-    accuracy: bool = _setting(True, GROUPS[4], "check the answers; --no-accuracy skips that and marks the result", "true or false")
+    accuracy: bool = _setting(True, GROUPS[5], "check the answers; --no-accuracy skips that and marks the result", "true or false")
     accuracy_target: Number = _setting(
         0.99,
-        GROUPS[4],
+        GROUPS[5],
         "share of the FP32 reference score that must be reached",
         "a share in (0, 1] such as 0.99 or 0.999",
         gt=0,
         le=1,
     )
+    reference_score: Number | None = _setting(
+        None,
+        GROUPS[5],
+        "the FP32 reference score in points, given by hand (default: stored, or computed once)",
+        "points such as 90.874",
+        gt=0,
+        le=100,
+    )
     accuracy_samples: Whole | None = _setting(
-        None, GROUPS[4], "limit the accuracy pass to this many examples; marks the result", _WHOLE_FORM, ge=1
+        None, GROUPS[5], "limit the accuracy pass to this many examples; marks the result", _WHOLE_FORM, ge=1
     )
 
-    warmup: Seconds = _setting(10.0, GROUPS[5], "most time for warm-up, seconds", _SECONDS_FORM, ge=0)
-    hang_timeout: Seconds = _setting(60.0, GROUPS[5], "a call without an answer for this long ends the run, seconds", _SECONDS_FORM, gt=0)
-    on_error: Literal["stop", "continue"] = _setting("stop", GROUPS[5], "when a backend raises: end the run, or go on (INVALID either way)")
+    warmup: Seconds = _setting(10.0, GROUPS[6], "most time for warm-up, seconds", _SECONDS_FORM, ge=0)
+    hang_timeout: Seconds = _setting(60.0, GROUPS[6], "a call without an answer for this long ends the run, seconds", _SECONDS_FORM, gt=0)
+    on_error: Literal["stop", "continue"] = _setting("stop", GROUPS[6], "when a backend raises: end the run, or go on (INVALID either way)")
 
-    out: Folder = _setting(Path("results"), GROUPS[6], "folder that gets one folder per run", "a folder that can be written")
-    name: str | None = _setting(None, GROUPS[6], "label in the name of the run's folder", min_length=1, max_length=60)
+    out: Folder = _setting(Path("results"), GROUPS[7], "folder that gets one folder per run", "a folder that can be written")
+    name: str | None = _setting(None, GROUPS[7], "label in the name of the run's folder", min_length=1, max_length=60)
     progress: Literal["auto", "plain", "none"] = _setting(
-        "auto", GROUPS[6], "auto: one live line on a terminal, else plain; plain: a line every 10 s; none"
+        "auto", GROUPS[7], "auto: one live line on a terminal, else plain; plain: a line every 10 s; none"
     )
 
 
@@ -242,7 +287,8 @@ def load(flags: Mapping[str, Any], file: Path | None = None, *, origin: Callable
     """
     given = _from_file(file) if file is not None else {}
     given.update({name: Given(value, origin(name)) for name, value in flags.items()})
-    if "data" not in given and os.environ.get(DATA_VARIABLE):
+    own = "task" in given and str(given["task"].value).lower().endswith(OWN_FILES)  # it names its own data
+    if "data" not in given and not own and os.environ.get(DATA_VARIABLE):
         given["data"] = Given(os.environ[DATA_VARIABLE], f"${DATA_VARIABLE}")
     given = _with_conf_files(given)
     config = build(given)
@@ -328,7 +374,8 @@ def _check_names(config: RunConfig, given: Mapping[str, Given]) -> None:
         return given[field].origin if field in given else field
 
     plugins.find("scenarios", config.scenario, where("scenario"))
-    plugins.find("tasks", config.task, where("task"))
+    if config.task not in SUITES:
+        plugins.find("tasks", config.task, where("task"))
     plugins.find_backend(config.backend, where("backend"))
     if config.data is not None and not config.data.exists():
         raise MissingError(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -258,6 +258,11 @@ class Task(Protocol):
         is no mean."""
         ...
 
+    def correct(self, answers: Mapping[int, Answer]) -> NDArray[np.bool_]:
+        """Which of the examples that `score` counts are right, (examples,), in the order of `points`: ascending example number. Empty
+        for a metric that knows no right and wrong (a correlation)."""
+        ...
+
     def decide(self, sample: int, answer: Answer) -> Any:
         """The decision an answer stands for (a label, a span): two equal decisions are the same answer."""
         ...
@@ -267,16 +272,44 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class Answered(Protocol):
+    """What a task may add: with it, answers that changed without becoming right or wrong can be counted."""
+
+    def answered(self, answers: Mapping[int, Answer]) -> NDArray[np.float64]:
+        """What was answered to each example that `score` counts, as a number, (examples,), in the order of `points`: a class, a value,
+        a checksum of a text. Equal numbers are equal answers."""
+        ...
+
+
+@runtime_checkable
+class Rescored(Answered, Protocol):
+    """What a task adds whose metric is no mean over the examples (Matthews, a correlation, F1 over the set): with it, the metric can be
+    computed again on resampled examples."""
+
+    def truths(self, answers: Mapping[int, Answer]) -> NDArray[np.float64]:
+        """What would have been right, (examples,), in the order and the numbers of `answered`."""
+        ...
+
+    def metric_of(self, truths: NDArray[np.float64], answered: NDArray[np.float64]) -> float:
+        """The primary metric in points of any pairs of `truths` and `answered`, (n,) each, examples possibly more than once."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class TaskOptions:
     """What a task needs to be made. `data`: folder with official files, None for the built-in set. `tokenizer`: folder with
-    tokenizer.json. `labels`: the model's label names by id, empty if unknown. `cache`: folder for features, None to keep none."""
+    tokenizer.json. `labels`: the model's label names by id, empty if unknown. `cache`: folder for features, None to keep none.
+    `source`: the file of the user's own data that `--task` names, None for a task by name; `settings`: what its flags say (columns,
+    labels, metric), by the name of the setting."""
 
     data: Path | None
     tokenizer: Path
     cache: Path | None
     labels: Sequence[str] = ()
     max_length: int | None = None
+    source: Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 # --------------------------------------------------------------------------------------------------------------------- backends
@@ -400,9 +433,42 @@ class Scenario(Protocol):
 # -------------------------------------------------------------------------------------------------------------------------- run
 
 
+Word = Literal["passed", "passed, within noise", "missed, within noise", "missed"]
+"""A verdict on accuracy; the words behind the comma say that the interval of the gap holds the target's gap, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Answers against those of the FP32 reference to the same examples. A figure that the task's metric does not have is None.
+
+    flips_to_wrong  right in FP32 and wrong here
+    flips_to_right  wrong in FP32 and right here
+    changed         another answer, as right or as wrong as FP32's
+    mcnemar_p       two-sided exact p of so uneven a split of the flips, if both ways were as likely
+    gap             metric here minus metric of FP32, points
+    gap_interval    95 % paired bootstrap interval of it
+    allowed_flips   right answers that may become wrong before the target can be missed
+    """
+
+    flips_to_wrong: int | None
+    flips_to_right: int | None
+    changed: int | None
+    mcnemar_p: float | None
+    gap: float
+    gap_interval: tuple[float, float] | None
+    allowed_flips: int | None
+    word: Word
+
+
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Score of a run against its target. `reference`, `target` and `passed` are None where there is no reference to hold against."""
+    """Score of a run against its target. `reference`, `target` and `passed` are None where there is no reference to hold against.
+
+    target            what `value` is held against: `share_target`, or less where a small set allows 3 flips
+    share_target      the share of the reference that was asked for
+    reference_source  where the reference is from, and how it was made
+    paired            None where the reference's own answers to the examples are not known
+    """
 
     metric: str
     value: float
@@ -415,6 +481,9 @@ class Accuracy:
     interval: tuple[float, float] | None = None
     limited: bool = False
     agreement: Mapping[str, Any] | None = None
+    share_target: float | None = None
+    reference_source: str | None = None
+    paired: Paired | None = None
 
 
 RUN_SCHEMA = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,6 +117,9 @@ def from_file(file: Path) -> Made:
     settings = config.get("settings")
     if not isinstance(settings, dict):
         raise DataError(f"{file}: no object `settings`", "name LoadGen's TestSettings in it")
+    for name in loadgen.as_names(loadgen.Requested()):
+        if name in config:
+            raise UsageError(f"{file}: {name} stands beside `settings`, where it has no effect", "move it into `settings`")
     try:
         return generate(loadgen.from_names(settings), *counts)
     except UsageError as error:
@@ -124,7 +128,7 @@ def from_file(file: Path) -> Made:
 
 def _config(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=partial(_once, file))
     except UnicodeDecodeError:
         raise DataError(f"--settings: {file} is not UTF-8 text", "give a JSON file") from None
     except OSError as error:
@@ -142,13 +146,23 @@ def _config(file: Path) -> dict[str, Any]:
     return found
 
 
+def _once(file: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys are all different."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{file}: {twice} is given twice", "keep one of the two")
+    return found
+
+
 def generate(requested: loadgen.Requested, total: int, loaded: int) -> Made:
     """What LoadGen would ask of a library of `total` samples of which it may load `loaded` at a time.
 
     Raises UsageError for settings that have no traffic (find-peak in other scenarios than Server, and all that LoadGen crashes on).
     """
     asked = loadgen.with_test05(requested)
-    _refuse(asked)
+    _refuse(asked, total, asked.performance_sample_count_override or loaded)
     scenario: Scenario = plugins.load("scenarios", loadgen.SCENARIOS[asked.scenario]).create()
     phases: list[MadePhase] = []
     for mode in _PARTS.get(asked.mode, ("performance",)):
@@ -161,9 +175,13 @@ def generate(requested: loadgen.Requested, total: int, loaded: int) -> Made:
     return Made(asked, total, loaded, tuple(phases))
 
 
-def _refuse(asked: loadgen.Requested) -> None:
+def _refuse(asked: loadgen.Requested, total: int, performance: int) -> None:
     if asked.mode == "FindPeakPerformance" and asked.scenario != "Server":
         raise UsageError(f"find-peak is not for {asked.scenario}", "LoadGen searches in scenario Server only")
+    if asked.performance_issue_unique and asked.scenario == "Offline" and performance > total:
+        raise UsageError(
+            f"unique issue of {performance:,} samples where the library has {total:,}: LoadGen reads beyond its list", "lower qsl_perf"
+        )
     if asked.server_num_issue_query_threads:
         raise UsageError("server_num_issue_query_threads is not for Python", "LoadGen itself hangs on it; leave it at 0")
     rate = loadgen.target_qps(asked)

@@ -10,9 +10,10 @@ import numpy as np
 
 from harness import loadgen, mlperf_accuracy, mlperf_detail, mlperf_result, mlperf_summary, mlperf_trace, modes
 from harness.bench import Bench
-from harness.core import Answer
+from harness.core import Answer, Columns
 from harness.modes import Outcome, Stage
-from harness.phases import Phase, Played
+from harness.phases import Message, Phase, Played
+from harness.validity import query_latency_ns
 
 LOADGEN = "6.0.17"
 """The version of LoadGen whose rules and formats these are."""
@@ -63,6 +64,8 @@ def _identity(conditions: Mapping[str, Any]) -> dict[str, Any]:
 def as_played(bench: Bench, outcome: Outcome) -> Played:
     """The run as one StartTest of LoadGen."""
     settings, total = outcome.asked or bench.settings, len(bench.task.samples)
+    if bench.scenario.closed_loop and bench.config.target_qps is None:  # nobody expected a latency: the measured one stands in its place
+        settings = replace(settings, target_qps=_rate(outcome.judged.measured.columns))
     requested = loadgen.requested(bench.scenario.name, settings, outcome.mode)
     phases: list[Phase] = []
     judged: Phase | None = None
@@ -76,7 +79,17 @@ def as_played(bench: Bench, outcome: Outcome) -> Played:
         samples += sum(phase.part.queries * phase.part.samples_per_query for phase in made)
     begun = phases[0].begun_ns if phases else 0
     loaded = settings.library_sample_count or total
-    return Played(requested, total, loaded, f"Assay {bench.config.backend}", begun, tuple(phases), judged, tuple(outcome.messages))
+    return Played(requested, total, loaded, f"Assay {bench.config.backend}", begun, tuple(phases), judged, _said(bench, outcome))
+
+
+def _rate(columns: Columns) -> float:
+    """Queries per second of mean latency; 1 where nothing was answered."""
+    latency = query_latency_ns(columns) if len(columns.query) else np.zeros(1)
+    return 1e9 / float(latency.mean()) if float(latency.mean()) >= 1 else 1.0
+
+
+def _said(bench: Bench, outcome: Outcome) -> tuple[Message, ...]:
+    return (*outcome.messages, *(Message("warning_generic_message", text) for text in dict.fromkeys(bench.said)))
 
 
 def _records(bench: Bench, outcome: Outcome) -> Iterator[mlperf_accuracy.Record]:

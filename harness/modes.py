@@ -14,7 +14,7 @@ from harness.bench import ANSWER_SEED, Bench
 from harness.core import Columns, Limits, Part, Reason, Settings, Traffic
 from harness.crew import Crew
 from harness.disagreement import disagreements
-from harness.errors import UsageError
+from harness.errors import DataError, UsageError
 from harness.interference import WORTH_SAYING, cpu_time, others_share
 from harness.measure import Measured, Watch, measure
 from harness.official import Official
@@ -100,6 +100,7 @@ def run_stage(bench: Bench, crew: Crew, settings: Settings, name: str, before: i
     _note_others(bench, others_share(cpu, cpu_time()))
     said: tuple[Message, ...] = ()
     if settings.mode == "performance":
+        _note_replay(bench, settings, traffic, measured)
         said = ending.messages(
             measured.columns,
             traffic.limits,
@@ -110,11 +111,26 @@ def run_stage(bench: Bench, crew: Crew, settings: Settings, name: str, before: i
     return Stage(settings, traffic, measured, keep, said)
 
 
+def _note_replay(bench: Bench, settings: Settings, traffic: Traffic, measured: Measured) -> None:
+    """What LoadGen's logs do not tell by themselves: traffic that was replayed, and Offline that asked more than LoadGen makes."""
+    planned = sum(part.queries * part.samples_per_query for part in traffic.parts)
+    if bench.recorded is not None:
+        bench.said.append(f"Traffic was replayed from {bench.config.traffic}, not generated from the seeds.")
+    elif _at_once(bench) and len(measured.columns.query) > planned:
+        asked, told = len(measured.columns.query), settings.target_qps
+        more = f"{asked:,} samples were asked; LoadGen would have made {planned:,} for target_qps {told:g}"
+        bench.said.append(f"{more} and called the run INVALID.")
+        rate = asked / max(measured.seconds, 1e-9)
+        if bench.config.target_qps is not None:
+            bench.warnings.append(f"{more} and called the run too short; set --target-qps to about {rate:.3g}")
+
+
 def _traffic(bench: Bench, settings: Settings) -> Traffic:
     """The scenario's own, or what a file recorded."""
     if bench.recorded is None or settings.mode == "accuracy":
         return bench.scenario.traffic(settings, len(bench.task.samples))
     assert bench.config.traffic is not None
+    _check_width(bench, settings, bench.recorded)
     return traffic_file.as_traffic(
         bench.recorded,
         bench.config.traffic,
@@ -123,6 +139,23 @@ def _traffic(bench: Bench, settings: Settings) -> Traffic:
         limits=Limits(0, bench.recorded.queries, settings.max_duration_ns, settings.max_queries, settings.max_async),
         at_once=_at_once(bench),
     )
+
+
+def _check_width(bench: Bench, settings: Settings, recorded: traffic_file.Recorded) -> None:
+    """Raises DataError for recorded queries of another size than the scenario's: they would be another amount of work."""
+    if _at_once(bench):
+        return
+    planned = bench.scenario.traffic(settings, len(bench.task.samples)).parts
+    width = planned[0].samples_per_query if planned else 1
+    sizes = np.unique(np.unique(recorded.query, return_counts=True)[1])
+    if sizes.tolist() != [width]:
+        found = " or ".join(str(size) for size in sizes[:5])
+        raise DataError(
+            f"{bench.config.traffic}: queries of {found} samples, {bench.scenario.name} asks {width} at a time",
+            "set --samples-per-query to the size of its queries"
+            if bench.scenario.closed_loop and width > 1
+            else "replay it in its own scenario",
+        )
 
 
 def _keep(bench: Bench, settings: Settings, before: int) -> Keep:
@@ -207,7 +240,14 @@ def _officially(bench: Bench, crew: Crew, folder: Path) -> Outcome:
     first, _ = _official_stage(bench, crew, replace(bench.settings, mode="accuracy"), "accuracy", aside)
     if mode == "accuracy" or first.measured.reasons:
         bench.settings = first.settings
-        return Outcome(first, [first], first, loadgen.CONFIGURED["accuracy"], {"official": {"version": official_version()}}, logged=True)
+        return Outcome(
+            first,
+            [first],
+            first,
+            loadgen.CONFIGURED["accuracy"],
+            {"official": {"version": official_version(), "result_validity": None, "disagreements": []}},
+            logged=True,
+        )
     outcome = _judged_officially(bench, *_official_stage(bench, crew, bench.settings, "run", folder))
     outcome.scored = first
     outcome.stages.insert(0, first)

@@ -59,10 +59,24 @@ def _judge(bench: Bench, outcome: Outcome, scored: Accuracy | None) -> Verdict:
     """By the scenario, unless the official LoadGen has judged; an accuracy run has a score and no speed."""
     if bench.settings.mode == "performance":
         verdict = bench.scenario.judge(outcome.judged.measured.columns, bench.settings)
-        return replace(verdict, reasons=()) if outcome.settled else verdict
+        if outcome.logged:
+            return replace(
+                verdict, reasons=() if outcome.settled else tuple(_told_loadgen(bench, outcome, each) for each in verdict.reasons)
+            )
+        return verdict
     if scored is None:
         return Verdict(None)
     return Verdict(Metric(scored.metric, scored.value, "points", "higher"))
+
+
+def _told_loadgen(bench: Bench, outcome: Outcome, reason: Reason) -> Reason:
+    """The official LoadGen makes its queries beforehand, by the rate it is told: where they ran out, that is what to change."""
+    columns = outcome.judged.measured.columns
+    if reason.code not in ("min_duration", "min_queries") or bench.scenario.paced or not len(columns.query):
+        return reason
+    asked = int(columns.query[-1]) + 1 if bench.scenario.closed_loop else len(columns.query)
+    rate = 1.1 * asked / max(int((columns.due_ns + columns.latency_ns).max()) / 1e9, 1e-9)
+    return replace(reason, cure=f"LoadGen ran out of the queries it makes beforehand: set --target-qps to at least {rate:.2g}")
 
 
 def _source(bench: Bench) -> dict[str, Any]:

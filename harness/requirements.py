@@ -70,7 +70,7 @@ def _off(name: str, value: bool) -> Row:
 
 
 def _zero(name: str, value: float) -> Row:
-    return Row(name, f"{value:g}", "0", value == 0)
+    return Row(name, str(value) if isinstance(value, int) else f"{value:g}", "0", value == 0)
 
 
 def _membership(effective: Effective, round_: str, name: str) -> Iterator[Row]:

@@ -24,6 +24,9 @@ from harness.core import MS_NS, SECOND_NS, AccuracyLog, Scenario, Seeds, Setting
 from harness.early_stopping import required
 from harness.errors import AssayError, MissingError, UsageError
 
+LEAST_TARGET, STRICT_TARGET = 0.99, 0.999
+"""Shares of the FP32 score that bert-99 and bert-99.9 must reach."""
+
 LOADGEN_MIN_QUERIES = 100
 """LoadGen's default `min_query_count`, in force where mlperf.conf names none."""
 
@@ -66,6 +69,9 @@ RULES: Mapping[str, Rules] = {
             "accuracy_count": 10_833,
             "traffic": None,
             "test05": False,
+            "find_peak": "none",
+            "accuracy_log_probability": 0.0,
+            "reference_score": None,
             "accuracy": True,
             "accuracy_samples": None,
         },
@@ -173,6 +179,8 @@ def _refuse_contradictions(config: RunConfig, rules: Rules, scenario: Scenario, 
         problems.append(f"--duration {config.duration:g} (they ask for {rules.duration_s:g} s or more)")
     if config.min_queries is not None and config.min_queries < floor:
         problems.append(f"--min-queries {config.min_queries} (they ask for {floor:,} or more)")
+    if rules.fixed and config.accuracy_target < LEAST_TARGET:
+        problems.append(f"--accuracy-target {config.accuracy_target:g} (they ask for {LEAST_TARGET:g} or {STRICT_TARGET:g})")
     problems += _against_fixed(config, rules, scenario)
     if problems:
         raise UsageError(f"--rules {rules.name} does not allow {'; '.join(problems)}", "leave these out, or use --rules quick")
@@ -188,6 +196,7 @@ def _refuse_modes(config: RunConfig, scenario: Scenario) -> None:
         (search and config.engine != "native", "--find-peak and --engine mlcommons", "search with --engine native, then confirm the rate"),
         (search and config.traffic is not None, "--find-peak and --traffic", "a recorded trace has its own rate"),
         (config.traffic is not None and config.target_qps is not None, "--traffic and --target-qps", "a recorded trace has its own rate"),
+        *_beside_traffic(config),
         (config.traffic is not None and config.mode == "accuracy", "--traffic and --mode accuracy", "use --mode performance"),
         (config.engine != "native" and config.traffic is not None, "--engine mlcommons and --traffic", "replay with --engine native"),
         (config.engine != "native" and processes, "--engine mlcommons and several processes", "use --worker-mode thread or --workers 1"),
@@ -196,6 +205,25 @@ def _refuse_modes(config: RunConfig, scenario: Scenario) -> None:
     for refused, text, cure in excluded:
         if refused:
             raise UsageError(f"{text} exclude each other" if " and " in text else text, cure)
+
+
+def _beside_traffic(config: RunConfig) -> list[tuple[bool, str, str]]:
+    """A record says which samples are asked, and when: settings that would choose them have no say."""
+    unset = {name: field.default for name, field in RunConfig.model_fields.items()}
+    given = [name for name in _CHOOSE_SAMPLES if config.traffic is not None and getattr(config, name) != unset[name]]
+    return [(True, f"--traffic and {flag(name)}", "a recorded trace has its own samples and times; leave it out") for name in given]
+
+
+_CHOOSE_SAMPLES = (
+    "issue",
+    "same_index",
+    "concatenate",
+    "performance_samples",
+    "qsl_seed",
+    "sample_seed",
+    "schedule_seed",
+    "test05",
+)
 
 
 def _against_fixed(config: RunConfig, rules: Rules, scenario: Scenario) -> list[str]:

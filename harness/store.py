@@ -36,6 +36,7 @@ QUERIES_SCHEMA = 1
 
 _ARRAYS = ("query", "sample", "due_ns", "taken_ns", "done_ns", "batch", "worker", "status")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._]+")
+_FILES = (".py", ".yaml", ".yml", ".csv", ".tsv", ".jsonl")  # tasks and backends that are given by path
 
 
 class NotStored(MissingError):
@@ -50,7 +51,7 @@ class NotStored(MissingError):
 
 def make_run_id(started: datetime, *parts: str) -> str:
     """ "20261121T101502Z-server-squad-pytorch-fp32-3fa9c1": UTC time, the parts in safe characters, and something unique."""
-    safe = [_UNSAFE.sub("-", Path(part).stem if part.endswith(".py") else part).strip("-.")[:40] for part in parts]
+    safe = [_UNSAFE.sub("-", Path(part).stem if part.lower().endswith(_FILES) else part).strip("-.")[:40] for part in parts]
     return "-".join([f"{started.astimezone(UTC):%Y%m%dT%H%M%SZ}", *filter(None, safe), secrets.token_hex(3)])
 
 

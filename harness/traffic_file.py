@@ -36,7 +36,7 @@ class Recorded:
     @property
     def rate(self) -> float:
         """Queries per second of the schedule; 1 where there is none."""
-        if self.due_ns is None or self.due_ns[-1] <= self.due_ns[0]:
+        if self.due_ns is None or self.due_ns[-1] <= self.due_ns[0] or self.queries < 2:
             return 1.0
         return (self.queries - 1) / (float(self.due_ns[-1] - self.due_ns[0]) / 1e9)
 
@@ -84,6 +84,8 @@ def read(file: Path) -> Recorded:
     try:
         columns = _parquet(file) if file.suffix == ".parquet" else _json(file)
     except OSError as error:
+        if error.errno is None and file.is_file():
+            raise DataError(f"{file}: damaged: {error}", "write it with `assay traffic`") from error
         raise MissingError(f"--traffic {file} cannot be read: {error.strerror or error}", "give an existing file") from error
     query, sample, due = (_integers(file, name, columns.get(name)) for name in ("query", "sample", "due_ns"))
     if sample is None or query is None:

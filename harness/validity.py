@@ -54,19 +54,35 @@ def min_duration(reached_ns: int, settings: Settings, what: str) -> list[Reason]
         cure = (
             f"set --duration to at most {number_down(reached_ns / SECOND_NS)}, or issue samples at random: unique issue ends with the set"
         )
-    elif 0 < settings.max_duration_ns < settings.min_duration_ns or settings.max_queries:
-        cure = f"raise the maximum duration or the maximum number of queries until the run lasts {units.seconds(needed)}"
+    elif limit := _limit(settings):
+        cure = f"{limit}, until the run lasts {units.seconds(needed)}"
     else:
         cure = f"let the run go on for {units.seconds(needed)}: it was cut short"
     return [Reason("min_duration", text, cure)]
 
 
-def min_queries(ran: int, needed: int, elapsed_ns: int, noun: str = "query") -> list[Reason]:
-    """`ran` of `needed` queries (or samples) in `elapsed_ns`; the cure is the time they take at the same rate, with 10 % to spare."""
+def _limit(settings: Settings) -> str:
+    """What may have cut the run short, as the beginning of a cure; empty if nothing was set."""
+    limits = {
+        "raise --max-async or lower --target-qps": settings.max_async,
+        "raise --max-queries": settings.max_queries,
+        "raise --max-duration": settings.max_duration_ns,
+    }
+    return ", or ".join(cure for cure, given in limits.items() if given)
+
+
+def min_queries(ran: int, needed: int, elapsed_ns: int, settings: Settings, noun: str = "query") -> list[Reason]:
+    """`ran` of `needed` queries (or samples) in `elapsed_ns`; the cure is the time they take at the same rate, with 10 % to spare, or what
+    cut the run short."""
     if ran >= needed:
         return []
     text = f"ran {units.plural(ran, noun)}, needs {needed:,}"
-    return [Reason("min_queries", text, f"set --duration to at least {duration_for(needed, ran, elapsed_ns)}")]
+    cure = f"set --duration to at least {duration_for(needed, ran, elapsed_ns)}"
+    if settings.issue == "unique":
+        cure = f"set --min-queries to at most {ran}, or issue samples at random: unique issue ends with the set"
+    elif limit := _limit(settings):
+        cure = limit
+    return [Reason("min_queries", text, cure)]
 
 
 def early_stopping(result: EarlyStopping, settings: Settings, cure: str) -> list[Reason]:

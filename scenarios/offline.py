@@ -46,7 +46,8 @@ class Offline:
 
     def wants_more(self, columns: Columns, settings: Settings) -> int:
         """Rows for the rest of the minimum duration at the rate so far, with 10 % to spare."""
-        left_ns = settings.min_duration_ns - columns.end_ns
+        reached_ns = int(columns.done_ns.max(initial=0)) if columns.served.all() else columns.end_ns  # what is on its way ends later
+        left_ns = settings.min_duration_ns - reached_ns
         if left_ns <= 0 or settings.mode == "accuracy" or settings.issue == "unique":
             return 0
         answered = int(np.count_nonzero(columns.served)) or len(columns.query)
@@ -60,7 +61,7 @@ class Offline:
         rate = answered / (longest_ns / SECOND_NS) if longest_ns > 0 else 0.0
         reasons = (
             *validity.min_duration(longest_ns, settings, "the run took"),
-            *validity.min_queries(answered, _least_samples(settings), longest_ns, "sample"),
+            *validity.min_queries(answered, _least_samples(settings), longest_ns, settings, "sample"),
         )
         metric = Metric("samples_per_second", rate, "samples/s", "higher")
         return Verdict(metric, reasons, None, {"samples_per_second": rate})

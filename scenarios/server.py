@@ -162,7 +162,7 @@ def _reasons(rows: Columns, settings: Settings, stopping: EarlyStopping) -> list
     return [
         *_latency_reason(rows, settings),
         *validity.min_duration(last_ns, settings, "the last query was due at"),
-        *validity.min_queries(ran, settings.min_queries, last_ns),
+        *validity.min_queries(ran, settings.min_queries, last_ns, settings),
         *validity.early_stopping(stopping, settings, _early_stopping_cure(rows, settings, stopping)),
     ]
 

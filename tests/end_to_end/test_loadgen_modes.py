@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from harness import cli, loadgen, mlperf_accuracy, mlperf_reader, session
+from harness import card, cli, loadgen, mlperf_accuracy, mlperf_reader, session
 from harness.blank import SAMPLES
 from harness.config import load
 from harness.core import Columns, Run, Seeds, Settings, Status
@@ -74,6 +75,12 @@ def measure(out: Path, scenario: str, **settings: Any) -> Finished:
     return Finished(finished.run, columns, finished.folder)
 
 
+def replay(out: Path, scenario: str, file: Path | str, **settings: Any) -> Finished:
+    """The same, with the traffic of a file: it says what is asked, and when."""
+    unset = {"target_qps": None, "duration": None, "performance_samples": None}
+    return measure(out, scenario, **{**unset, "traffic": str(file), **settings})
+
+
 def planned(run: Run, mode: str) -> Made:
     """What LoadGen makes for the settings that the run says it was played by."""
     resolved = dict(run.config["resolved"])
@@ -110,7 +117,8 @@ def test_a_performance_run_and_its_logs(tmp_path: Path, scenario: str) -> None:
     assert first["loaded_qsl_set"] == made.loaded.tolist()
     assert done.said("generic_message")[0] == "Starting performance mode"
     assert (NATURAL in done.said("generic_message")) == (scenario != "server")
-    assert mlperf_reader.counts(done.entries) == (0, 0)
+    beyond = len(done.columns.sample) > len(made.sample) and scenario == "offline"  # which LoadGen would not have asked
+    assert mlperf_reader.counts(done.entries) == (int(beyond), 0)
     assert done.logged == []
 
 
@@ -235,7 +243,8 @@ def test_traffic_that_was_written_is_played(
     file = tmp_path / f"t.{suffix}"
     assert cli.main(["traffic", "--settings", str(settings_file(tmp_path, **settings)), "--out", str(file)]) == ExitCode.OK
     capsys.readouterr()
-    done = measure(tmp_path / "out", scenario, traffic=str(file), target_qps=None, duration=None, performance_samples=None)
+    width = settings.get("multi_stream_samples_per_query", 8)
+    done = replay(tmp_path / "out", scenario, file, samples_per_query=width)
     rows = pq.read_table(file).to_pydict() if suffix == "parquet" else json.loads(file.read_text())
     assert done.columns.query.tolist() == rows["query"]
     assert done.columns.sample.tolist() == rows["sample"]
@@ -251,11 +260,11 @@ def test_a_former_run_is_played_again(tmp_path: Path) -> None:
     """From its queries.parquet: the same samples at the same times, on two workers; as a closed loop the same samples in the same order."""
     first = measure(tmp_path / "first", "server")
     ledger = str(first.folder / "queries.parquet")
-    again = measure(tmp_path / "again", "server", traffic=ledger, target_qps=None, duration=None, workers=2, worker_mode="thread")
+    again = replay(tmp_path / "again", "server", ledger, workers=2, worker_mode="thread")
     assert again.run.verdict["valid"], again.run.verdict["reasons"]
     for name in ("query", "sample", "due_ns"):
         assert getattr(again.columns, name).tolist() == getattr(first.columns, name).tolist()
-    single = measure(tmp_path / "single", "single-stream", traffic=ledger, target_qps=None, duration=None)
+    single = replay(tmp_path / "single", "single-stream", ledger)
     assert single.columns.sample.tolist() == first.columns.sample.tolist()
     assert single.run.verdict["valid"], single.run.verdict["reasons"]
 
@@ -264,7 +273,7 @@ def test_a_schedule_that_is_replayed_offline_is_asked_at_once(tmp_path: Path) ->
     """Latencies count from the start for all: the rate is what the system serves, not what the schedule's own due times would suggest."""
     first = measure(tmp_path / "first", "server")
     ledger = str(first.folder / "queries.parquet")
-    done = measure(tmp_path / "again", "offline", traffic=ledger, target_qps=None, duration=None, max_batch=1)
+    done = replay(tmp_path / "again", "offline", ledger, max_batch=1)
     assert (done.columns.due_ns == 0).all()
     assert done.columns.sample.tolist() == first.columns.sample.tolist()
     assert done.run.verdict["metric"]["value"] < 5000 * 1.01
@@ -276,7 +285,7 @@ def test_a_maximum_of_queries_cuts_a_trace(tmp_path: Path, capsys: pytest.Captur
     settings = settings_file(tmp_path, scenario="Server", server_target_qps=2000.0)
     assert cli.main(["traffic", "--settings", str(settings), "--out", str(file)]) == ExitCode.OK
     capsys.readouterr()
-    done = measure(tmp_path / "out", "server", traffic=str(file), target_qps=None, max_queries=70)
+    done = replay(tmp_path / "out", "server", file, duration=0.15, max_queries=70)
     assert done.columns.sample.tolist() == json.loads(file.read_text())["sample"][:70]
     assert done.said("error_runtime") == ["IssueQueryThread 0 Ending early: Max query count reached. query_count 70"]
 
@@ -286,7 +295,7 @@ def test_a_trace_that_does_not_fit_is_refused_before_anything_is_measured(tmp_pa
     file = tmp_path / "t.json"
     file.write_text(json.dumps({"query": [0, 1], "sample": [3, SAMPLES], "due_ns": [0, 5]}))
     with pytest.raises(DataError, match=f"row 1 asks sample {SAMPLES}, the data has 10,833 samples"):
-        measure(tmp_path / "out", "server", traffic=str(file), target_qps=None)
+        replay(tmp_path / "out", "server", file)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -405,3 +414,37 @@ def test_modes_that_exclude_one_another_leave_no_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--find-peak is not for offline"):
         measure(tmp_path, "offline", find_peak="loadgen")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_recorded_queries_of_another_size_are_refused(tmp_path: Path) -> None:
+    """Queries of one sample are less work than multi-stream's eight, and no run of it."""
+    file = tmp_path / "t.json"
+    file.write_text(json.dumps({"query": [0, 1, 2], "sample": [3, 4, 5], "due_ns": [0, 1, 2]}))
+    with pytest.raises(DataError, match="queries of 1 samples, multi-stream asks 8 at a time"):
+        replay(tmp_path / "out", "multi-stream", file)
+    same = tmp_path / "same.json"
+    same.write_text(json.dumps({"query": [0, 0, 0], "sample": [3, 4, 5], "due_ns": [0, 1, 2]}))
+    with pytest.raises(DataError, match="queries of 3 samples, server asks 1 at a time"):
+        replay(tmp_path / "out", "server", same)
+
+
+def test_a_replay_says_so_on_its_card_and_in_its_log(tmp_path: Path) -> None:
+    """Recorded traffic is no traffic by the rules: the card marks it, and the detail log warns."""
+    file = tmp_path / "t.json"
+    file.write_text(json.dumps({"query": list(range(70)), "sample": [0] * 70, "due_ns": [1000 * row for row in range(70)]}))
+    done = replay(tmp_path / "out", "server", file)
+    assert "replayed traffic, 70 queries" in card.make(done.run).marks
+    assert done.said("warning_generic_message") == [f"Traffic was replayed from {file}, not generated from the seeds."]
+
+
+@pytest.mark.official
+@pytest.mark.skipif(importlib.util.find_spec("mlperf_loadgen") is None, reason="mlcommons-loadgen is not installed")
+@pytest.mark.parametrize("mode", ["accuracy", "submission"])
+def test_the_official_loadgen_plays_every_mode(tmp_path: Path, mode: str) -> None:
+    """An accuracy run has no verdict of its own, a submission run has its accuracy logs apart; the cards say who made the traffic."""
+    done = measure(tmp_path, "offline", engine="mlcommons", mode=mode, target_qps=400_000, min_queries=500)
+    assert done.run.exit_code == ExitCode.OK, done.run.verdict
+    logs = done.folder if mode == "accuracy" else done.folder / "accuracy"
+    assert len(mlperf_accuracy.read((logs / "mlperf_log_accuracy.json").read_text())) == 120
+    said = dict(card.make(done.run).rows)["official LoadGen"]
+    assert said.endswith("an accuracy run has no verdict" if mode == "accuracy" else "agrees with Assay's own verdict and figures")

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from harness import accuracy, session
+from harness import references, session
 from harness.bench import prepare
 from harness.config import load
 from harness.core import Run
@@ -205,8 +205,8 @@ def test_the_shipped_reference_belongs_to_the_embedded_model(default_model: Path
     """On the built-in sets the key of the shipped score is that of the model and data on this machine: no reference pass is needed."""
     bench = prepare(load({"task": task, "progress": "none"}, origin=str), Silent())
     assert bench.model is not None
-    key = accuracy.reference_key(bench.model, bench.task, np.arange(len(bench.task.samples), dtype=np.int64))
-    assert json.loads(accuracy.SHIPPED.read_text())[key]["data"] == "built-in sample set"
+    key = references.key(bench.model, bench.task, np.arange(len(bench.task.samples), dtype=np.int64))
+    assert json.loads(references.SHIPPED.read_text())[key]["data"] == "built-in sample set"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")

@@ -17,7 +17,7 @@ import pytest
 from harness import session, store
 from harness.cli import VERBS
 from harness.config import DATA_VARIABLE, FIELDS, RunConfig, choices, flag, load
-from harness.core import Accuracy, EarlyStopping, Reason
+from harness.core import Accuracy, EarlyStopping, Paired, Reason
 from harness.errors import EXIT_CODE_MEANING, ExitCode
 from harness.flags import Parser
 from tests import example_runs
@@ -243,8 +243,8 @@ def example_keys() -> dict[str, Any]:
             "replayed": {"file": "x", "sha256": "x"},
         },
         "files": {"mlperf_log_trace": "mlperf_log_trace.json"},
-        "accuracy": {each.name: "x" for each in fields(Accuracy) if each.name not in ("scores", "agreement")}
-        | {"scores": {"f1": 1.0}, "agreement": {"compared": 256, "different": 0}},
+        "accuracy": {each.name: "x" for each in fields(Accuracy) if each.name not in ("scores", "agreement", "paired")}
+        | {"scores": {"f1": 1.0}, "agreement": {"compared": 256, "different": 0}, "paired": {each.name: 1 for each in fields(Paired)}},
         "early_stopping": {each.name: "x" for each in fields(EarlyStopping)},
         "verdict": {"reasons": [{each.name: "x" for each in fields(Reason)}]},
         "conditions": {"gpus": [{"memory.total": "1"}], "environment": {"OMP_NUM_THREADS": "1"}, "git": {"commit": "0", "dirty": False}},

@@ -248,3 +248,20 @@ def test_numbers_that_are_none_are_refused(tmp_path: Path, value: str) -> None:
         error = complaint(tmp_path, f'{{"qsl_total": 20, "settings": {{"{name}": {value}}}}}')
         assert type(error) is UsageError
         assert f"{name}: " in str(error)
+
+
+def test_a_key_given_twice_or_in_the_wrong_place_is_refused(tmp_path: Path) -> None:
+    """JSON takes the last of two keys without a word, and a setting beside `settings` would be lost."""
+    file = tmp_path / "s.json"
+    file.write_text('{"qsl_total": 5, "qsl_perf": 5, "qsl_perf": 4, "settings": {}}')
+    with pytest.raises(DataError, match="qsl_perf is given twice"):
+        from_file(file)
+    file.write_text('\ufeff{"qsl_total": 5, "qsl_perf": 5, "settings": {}, "min_query_count": 7}')
+    with pytest.raises(UsageError, match="min_query_count stands beside `settings`"):
+        from_file(file)
+
+
+def test_unique_issue_of_more_than_there_is_in_offline_is_refused() -> None:
+    """LoadGen reads beyond its list there."""
+    with pytest.raises(UsageError, match="unique issue of 82 samples where the library has 77"):
+        generate(from_names({"scenario": "Offline", "performance_issue_unique": True}), 77, 82)

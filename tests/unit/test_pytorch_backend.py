@@ -169,10 +169,13 @@ def test_made_up_weights_are_refused(folder: Path) -> None:
 
 
 def test_weights_of_another_shape(folder: Path) -> None:
-    """A configuration that does not fit the weights is refused with the folder's name."""
+    """A configuration that does not fit the weights is refused with the tensors' names and both shapes, and nothing is made up."""
     change_config(folder, intermediate_size=64)
-    with pytest.raises(DataError, match="transformers cannot open"):
+    with pytest.raises(DataError, match="weights do not fit") as caught:
         load(folder)
+    first = "bert.encoder.layer.0.intermediate.dense.bias is (48,) in the file and (64,) by config.json"
+    assert str(caught.value).startswith(f"{folder}: weights do not fit: {first}; ")
+    assert str(caught.value).endswith("(6 in all)")
 
 
 def test_unknown_model_type(folder: Path) -> None:

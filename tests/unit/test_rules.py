@@ -224,6 +224,9 @@ def test_an_accuracy_run_of_more_samples_than_there_are_is_refused() -> None:
         ({"find_peak": "loadgen", "mode": "accuracy"}, PACED, "--find-peak and --mode accuracy exclude each other", "performance"),
         ({"find_peak": "loadgen", "engine": "mlcommons"}, PACED, "--find-peak and --engine mlcommons exclude each other", "native"),
         ({"find_peak": "loadgen", "traffic": "t.json"}, PACED, "--find-peak and --traffic exclude each other", "its own rate"),
+        ({"traffic": "t.json", "target_qps": 5}, PACED, "--traffic and --target-qps exclude each other", "its own rate"),
+        ({"traffic": "t.json", "issue": "same"}, PACED, "--traffic and --issue exclude each other", "its own samples"),
+        ({"traffic": "t.json", "sample_seed": 4}, PACED, "--traffic and --sample-seed exclude each other", "its own samples"),
         ({"engine": "mlcommons", "traffic": "t.json"}, PACED, "--engine mlcommons and --traffic exclude each other", "--engine native"),
         (
             {"engine": "mlcommons", "workers": 2},
@@ -270,6 +273,10 @@ def test_modes_that_go_together_are_allowed(config: dict[str, Any]) -> None:
         ({"accuracy_count": 100}, "--accuracy-count 100 (they fix it at 10833)"),
         ({"traffic": "t.json"}, "--traffic t.json (they fix it at none)"),
         ({"test05": True}, "--test05 True (they fix it at False)"),
+        ({"find_peak": "loadgen"}, "--find-peak loadgen (they fix it at none)"),
+        ({"accuracy_log_probability": 0.1}, "--accuracy-log-probability 0.1 (they fix it at 0)"),
+        ({"reference_score": 50}, "--reference-score 50 (they fix it at none)"),
+        ({"accuracy_target": 0.5}, "--accuracy-target 0.5 (they ask for 0.99 or 0.999)"),
     ],
 )
 def test_mlperf_fixes_loadgens_modes(change: dict[str, Any], named: str) -> None:

@@ -200,11 +200,16 @@ def test_closed_loop_wants_more_until_its_minima_are_met() -> None:
 
 
 def test_offline_wants_what_the_rate_so_far_needs() -> None:
-    """100 samples in 0.25 s: 330 more for the remaining 0.75 s, with 10 % to spare; nothing after the minimum duration."""
+    """100 samples in 0.25 s: 330 more for the remaining 0.75 s, with 10 % to spare; nothing once an answer came, or is on its way, after
+    the minimum duration. Answers that all came before it are not enough, however late it is asked."""
     run = columns([0] * 100, np.arange(1, 101) * 2_500_000)
     assert OFFLINE.wants_more(run, QUICK) == 330
-    assert OFFLINE.wants_more(replace(run, end_ns=SECOND_NS), QUICK) == 0
-    assert OFFLINE.wants_more(replace(run, end_ns=SECOND_NS - 1), QUICK) == 1
+    slow = columns([0] * 100, np.arange(1, 101) * 10_000_000)
+    assert OFFLINE.wants_more(slow, QUICK) == 0
+    early = columns([0] * 100, np.arange(1, 101) * 10_000_000 - 1)
+    assert OFFLINE.wants_more(replace(early, end_ns=SECOND_NS + 5), QUICK) == 1
+    on_its_way = columns([0, 0], np.array([10_000_000, -1]), end_ns=SECOND_NS)
+    assert OFFLINE.wants_more(on_its_way, QUICK) == 0
     assert OFFLINE.wants_more(run, replace(QUICK, issue="unique")) == 0
 
 
