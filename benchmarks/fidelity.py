@@ -23,11 +23,11 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
-OWN_NS = 250_000
-"""What a generator written for one callback a query may add to a latency: LoadGen's Python path takes some 100 µs to wake up."""
+OWN_NS = 400_000
+"""What a generator of one callback a query may add to a latency: LoadGen wakes up some 100 µs late, and then a worker has to wake up."""
 
-OWN_SHARE = 0.03
-"""And to a long one, where it adds something to every call: telling LoadGen of 32 answers takes some 40 µs of a batch of 2 ms."""
+OWN_SHARE = 0.05
+"""And to a long one, where it adds something to every call: telling LoadGen of 32 answers takes some 80 µs of a batch of 2 ms."""
 
 SCENARIOS: dict[str, list[str]] = {
     "single-stream": ["--duration", "8"],
