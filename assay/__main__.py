@@ -5,9 +5,10 @@ import sys
 
 def main() -> int:
     """The exit code of the program."""
+    from harness.cli import finish
     from harness.cli import main as program
 
-    return program()
+    return finish(program())
 
 
 if __name__ == "__main__":

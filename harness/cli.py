@@ -48,7 +48,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        _leave_workers(int(ExitCode.INTERRUPTED))
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has gone; the interpreter still flushes
@@ -77,14 +76,16 @@ def _run(arguments: list[str]) -> int:
         return int(done.code or 0)
 
 
-def _leave_workers(code: int) -> None:
-    """A worker in native code cannot be stopped; at a normal exit of the interpreter its threads would abort the process."""
+def finish(code: int) -> int:
+    """What a process does last: its exit code, at once where a worker is still in native code after an interrupt. Such a thread cannot be
+    stopped, and a normal exit of the interpreter would abort the process."""
     import threading
 
-    if any(thread.name.startswith("worker-") for thread in threading.enumerate()):
+    if code == ExitCode.INTERRUPTED and any(thread.name.startswith("worker-") for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+    return code
 
 
 def version() -> str:
