@@ -155,6 +155,16 @@ def _scores(counted: Sequence[str], beside: Sequence[str], labels: Values, predi
 
 # ------------------------------------------------------------------------------------------------------------------------ score
 
+MNLI_LABELS = {"entailment": 0, "neutral": 1, "contradiction": 2}
+"""Classes of both sets of MNLI, by the label of the data."""
+
+
+def mnli(name: str) -> Kind:
+    """What both sets of MNLI are. GLUE's own code and later collections number the classes differently, so numbers say nothing."""
+    aliases = {"entail": "entailment", "contradict": "contradiction"}
+    return Kind(name=name, classes=tuple(MNLI_LABELS), metric="accuracy", scorer=counting("accuracy"), aliases=aliases, ordered=False)
+
+
 COUNTED = (("cola",), ("sst2",), ("mrpc",), ("stsb",), ("qqp",), ("mnli", "mnli-mm"), ("qnli",), ("rte",), ("wnli",))
 """The nine tasks of the GLUE score. Matched and mismatched MNLI are one; WNLI counts; the diagnostic set AX does not (it is not in the mean
 of the benchmark, and its labels are not public)."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness import loadgen, mlperf_accuracy, mlperf_detail, mlperf_result, mlperf_summary, mlperf_trace, modes
 from harness.bench import Bench
-from harness.core import Answer, Columns
+from harness.core import Answer, Columns, Settings
 from harness.modes import Outcome, Stage
 from harness.phases import Message, Phase, Played
 from harness.validity import query_latency_ns
@@ -64,8 +64,8 @@ def _identity(conditions: Mapping[str, Any]) -> dict[str, Any]:
 def as_played(bench: Bench, outcome: Outcome) -> Played:
     """The run as one StartTest of LoadGen."""
     settings, total = outcome.asked or bench.settings, len(bench.task.samples)
-    if bench.scenario.closed_loop and bench.config.target_qps is None:  # nobody expected a latency: the measured one stands in its place
-        settings = replace(settings, target_qps=_rate(outcome.judged.measured.columns))
+    if bench.scenario.closed_loop and bench.config.target_qps is None and not _counts_on_rate(settings):
+        settings = replace(settings, target_qps=_rate(outcome.judged.measured.columns))  # nobody expected a latency: the measured one
     requested = loadgen.requested(bench.scenario.name, settings, outcome.mode)
     phases: list[Phase] = []
     judged: Phase | None = None
@@ -80,6 +80,11 @@ def as_played(bench: Bench, outcome: Outcome) -> Played:
     begun = phases[0].begun_ns if phases else 0
     loaded = settings.library_sample_count or total
     return Played(requested, total, loaded, f"Assay {bench.config.backend}", begun, tuple(phases), judged, _said(bench, outcome))
+
+
+def _counts_on_rate(settings: Settings) -> bool:
+    """Whether the expected rate decided what was played: the number of whole permutations, or which answers were logged."""
+    return settings.concatenate_permutation or settings.accuracy_log.target > 0
 
 
 def _rate(columns: Columns) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness import glue
-from harness.classification import Kind
 from harness.core import Task, TaskOptions
 
 REQUIRES: tuple[str, ...] = ("tokenizers",)
@@ -24,17 +23,10 @@ DATASET = glue.Dataset(
     first="sentence1",
     second="sentence2",
     label="gold_label",
-    labels={"entailment": 0, "neutral": 1, "contradiction": 2},
+    labels=glue.MNLI_LABELS,
 )
 FILES = DATASET.files
-KIND = Kind(
-    name="mnli-mm",
-    classes=("entailment", "neutral", "contradiction"),
-    metric="accuracy",
-    scorer=glue.counting("accuracy"),
-    aliases={"entail": "entailment", "contradict": "contradiction"},
-    ordered=False,  # GLUE's own code and later collections number the classes differently
-)
+KIND = glue.mnli("mnli-mm")
 
 
 def create(options: TaskOptions) -> Task:

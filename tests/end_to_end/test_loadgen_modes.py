@@ -448,3 +448,11 @@ def test_the_official_loadgen_plays_every_mode(tmp_path: Path, mode: str) -> Non
     assert len(mlperf_accuracy.read((logs / "mlperf_log_accuracy.json").read_text())) == 120
     said = dict(card.make(done.run).rows)["official LoadGen"]
     assert said.endswith("an accuracy run has no verdict" if mode == "accuracy" else "agrees with Assay's own verdict and figures")
+
+
+def test_whole_permutations_without_an_expected_rate_are_valid_in_the_log_too(tmp_path: Path) -> None:
+    """The expected latency decides how many whole permutations there must be: the log holds the one that was played, not a measured one."""
+    done = measure(tmp_path, "single-stream", target_qps=None, concatenate=True, min_queries=100)
+    assert done.run.verdict["valid"], done.run.verdict["reasons"]
+    assert done.summary["Result is"] == "VALID"
+    assert mlperf_reader.first(done.entries)["effective_target_qps"] == 1
