@@ -19,14 +19,12 @@ from harness.core import Int64, Metric, Run
 from harness.crew import Crew, form, patience
 from harness.errors import DataError, ExitCode, MissingError, UsageError
 from harness.progress import Progress, Silent
+from harness.rules import STRICT_TARGET
 
 SCHEMA = 1
 """Version of audit.json. 1: first."""
 
 AUDIT_FILE = "audit.json"
-
-STRICT_TARGET = 0.999
-"""From this accuracy target on scores may be apart by 0.1 % only, as MLPerf has it for bert-99.9."""
 
 CACHING_S = 10.0
 """Length of the caching test where no --duration is given."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 
 from harness.cached import disk_problem
 from harness.errors import DataError, MissingError, UsageError
+from harness.store import write_atomically
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -63,17 +62,10 @@ class Checkpoint:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` beside `path`, see it onto the disk, and rename. Raises MissingError where the disk refuses."""
-    partial = path.with_name(f".{path.name}.partial")
+    """The file complete or not at all. Raises MissingError where the disk refuses."""
     try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_atomically(path, content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         problem = disk_problem(error) or error.strerror or "cannot be written"
         raise MissingError(f"{path}: {problem}", "Free some space, or give an --out that can be written.") from error
 

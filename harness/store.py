@@ -116,7 +116,7 @@ class RunFolder:
 
     def _guard(self, name: str, data: bytes) -> None:
         try:
-            _write_atomically(self.path / name, data)
+            write_atomically(self.path / name, data)
         except OSError as error:
             raise _not_stored(self.path / name, error) from error
 
@@ -237,7 +237,7 @@ def _table(columns: Columns) -> pa.Table:
     return table.replace_schema_metadata({key: str(value) for key, value in about.items()})
 
 
-def _write_atomically(file: Path, data: bytes) -> None:
+def write_atomically(file: Path, data: bytes) -> None:
     """Complete or not at all: a temporary file beside it, flushed to disk, then renamed."""
     temporary = file.with_name(f".{file.name}")
     try:
@@ -258,7 +258,7 @@ def _keep_elsewhere(run: Run) -> Path | None:
     except OSError:
         return None
     try:
-        _write_atomically(file, to_json(run).encode())
+        write_atomically(file, to_json(run).encode())
     except OSError:
         with contextlib.suppress(OSError):
             file.parent.rmdir()

@@ -155,7 +155,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pyte
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("harness.finetune_checkpoint.os.fsync", full)
+    monkeypatch.setattr("harness.store.os.fsync", full)
     with pytest.raises(MissingError, match="no space left"):
         checkpoint.save(2, {"w": np.ones(1)})
     assert (checkpoint.load() or (0, {}))[0] == 1

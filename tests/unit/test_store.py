@@ -138,7 +138,7 @@ def _made(folder: Path) -> Path:
 def test_nowhere_to_write_still_tells_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With no space anywhere the run is still in the error."""
     folder = store.open_folder(tmp_path, "r1")
-    monkeypatch.setattr(store, "_write_atomically", full_disk)
+    monkeypatch.setattr(store, "write_atomically", full_disk)
     with pytest.raises(store.NotStored) as caught:
         folder.save(RUN, None, {})
     assert (caught.value.run, caught.value.kept) == (RUN, None)
