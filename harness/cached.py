@@ -48,9 +48,9 @@ def intact(folder: Path) -> dict[str, str] | None:
         if any((folder / name).stat().st_size != entry["bytes"] for name, entry in files.items()):
             return None
         found = {name: sha256_of(folder / name) for name in files}
-    except (OSError, ValueError, KeyError, TypeError):
+        return found if all(entry["sha256"] == found[name] for name, entry in files.items()) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # whatever a damaged manifest may hold
         return None
-    return found if all(files[name]["sha256"] == found[name] for name in files) else None
 
 
 def made_once(folder: Path, make: Callable[[Path], None]) -> dict[str, str]:
