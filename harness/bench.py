@@ -68,9 +68,8 @@ def prepare(config: RunConfig, progress: Progress) -> Bench:
     timings: dict[str, float | None] = {"export": None}
     start = time.monotonic()
     progress.phase("prepare")
-    _, precision = plugins.find_backend(config.backend)
     inputs.check(config)  # before the backend imports its runtime
-    backend = plugins.load("backends", _plugin_part(config.backend)).create(BackendOptions(precision, config.device))
+    backend = plugins.load("backends", plugins.split_backend(config.backend).plugin).create(_first_options(config))
     task, model = _task_and_model(config) if backend.needs_inputs else _nothing_to_ask(config)
     settings = resolve(config, scenario, task.latency_bound_ns, sample_count=len(task.samples))
     recorded = traffic_file.read(config.traffic) if config.traffic is not None else None
@@ -93,8 +92,9 @@ def _replaying(config: RunConfig, settings: Settings, recorded: Recorded, scenar
     return settings if config.min_queries else replace(settings, min_queries=min(settings.min_queries, recorded.queries))
 
 
-def _plugin_part(backend: str) -> str:
-    return plugins.split_backend(backend)[0]
+def _first_options(config: RunConfig) -> BackendOptions:
+    _, precision, options = plugins.find_backend(config.backend)
+    return BackendOptions(precision, config.device, options=options)
 
 
 def _task_and_model(config: RunConfig) -> tuple[Task, Model]:
@@ -107,16 +107,39 @@ def _nothing_to_ask(config: RunConfig) -> tuple[Task, None]:
     return BlankTask(config.task), None
 
 
+def backend_options(bench: Bench, backend: str) -> BackendOptions:
+    """What every instance of `backend` is given in this run. Raises MissingError where it needs calibration samples and there are none."""
+    info, precision, options = plugins.find_backend(backend)
+    return BackendOptions(
+        precision,
+        bench.config.device,
+        options=options,
+        cache=models.default_cache(),
+        calibration=inputs.calibration(bench.config, bench.task) if precision in info.calibrated else None,
+    )
+
+
+def make_ready(bench: Bench, backend: str) -> None:
+    """Have the backend export, quantise or build what it keeps on disk, before any worker loads it; timed as `export`."""
+    ahead = getattr(plugins.load("backends", plugins.split_backend(backend).plugin), "prepare", None)
+    if ahead is None or bench.model is None:
+        return
+    start = time.monotonic()
+    bench.progress.phase("export")
+    ahead(backend_options(bench, backend), bench.model, bench.progress.note)
+    bench.timings["export"] = (bench.timings.get("export") or 0.0) + time.monotonic() - start
+
+
 def specs(bench: Bench, backend: str, workers: int) -> list[WorkerSpec]:
     """One spec per worker, each with its share of threads and, as a process, its own cores."""
     config = bench.config
-    _, precision = plugins.find_backend(backend)
+    common = backend_options(bench, backend)
     shares = place(workers, config.threads, processes=workers > 1 and config.worker_mode == "process")
     return [
         WorkerSpec(
             worker=index,
-            backend=_plugin_part(backend),
-            options=BackendOptions(precision, config.device, share.threads, index),
+            backend=plugins.split_backend(backend).plugin,
+            options=replace(common, threads=share.threads, worker=index),
             model=bench.model,
             samples=bench.task.samples,
             outputs=bench.task.outputs,

@@ -32,6 +32,8 @@ def _about(info: PluginInfo) -> str:
     parts = [info.summary]
     if info.precisions:
         parts.append(f"precisions: {', '.join(info.precisions)}")
+    if info.options:
+        parts.append(f"options: {', '.join('+' + option for option in info.options)}")
     if info.default_model:
         parts.append(f"default model: {info.default_model}")
     return "; ".join(filter(None, parts))

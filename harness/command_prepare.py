@@ -1,4 +1,4 @@
-"""`prepare`: fetch and verify the model and tokenise the data now, so that a run starts at once."""
+"""`prepare`: fetch and verify the model, tokenise the data, export, quantise and build engines now, so that a run starts at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from harness.config import OWN
 from harness.errors import ExitCode
 from harness.flags import Parser, add_config_file, add_settings, settings
 
-FIELDS = ("task", "model", "data", "allow_pickle", "offline", *OWN)
+BACKEND_FIELDS = ("backend", "device", "calibration", "calibration_samples", "batching", "max_batch", "max_batch_tokens", "pad_to")
+FIELDS = ("task", "model", "data", "allow_pickle", "offline", *BACKEND_FIELDS, *OWN)
 
 
 def add_arguments(parser: Parser) -> None:
@@ -18,8 +19,9 @@ def add_arguments(parser: Parser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from harness import inputs, models, units
+    from harness import bench, inputs, models, units
     from harness.config import load
+    from harness.progress import create
 
     config = load(settings(arguments), arguments.config)
     cache = models.default_cache()
@@ -33,4 +35,8 @@ def execute(arguments: argparse.Namespace) -> int:
     samples = task.samples
     print(f"task {task.name}: {task.data_name}, {units.plural(len(samples), 'sample')}, {units.count(int(samples.lengths.sum()))} tokens")
     print(f"  tokenised or read from the cache in {units.seconds(time.monotonic() - resolved)}: {inputs.features_folder(cache)}")
+    if "backend" in settings(arguments) or arguments.config is not None:
+        started = time.monotonic()
+        bench.make_ready(bench.prepare(config, create("plain")), config.backend)
+        print(f"backend {config.backend}: ready in {units.seconds(time.monotonic() - started)}")
     return int(ExitCode.OK)

@@ -6,6 +6,7 @@ command line); flags win. A setting that is None is decided later: by the rules,
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from harness.units import parse_ms, parse_seconds
 
 DATA_VARIABLE = "ASSAY_DATA"
 """Environment variable with the folder of official data, used where `data` is not given."""
+
+MOST_WORKERS = 256
 
 SUITES = ("glue",)
 """Names that stand for several tasks; `harness.suite` has their members."""
@@ -68,12 +71,34 @@ def _folder(value: object) -> object:
     return Path(value).expanduser() if isinstance(value, str) else value
 
 
+def _workers(value: object) -> object:
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return "auto"
+    count = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_WORKERS:
+        raise ValueError(f"is neither auto nor a whole number from 1 to {MOST_WORKERS}")
+    return count
+
+
+def _pad_to(value: object) -> object:
+    """A multiple or ascending lengths, as text without spaces."""
+    parts = [part.strip() for part in str(value).split(",")]
+    if isinstance(value, bool) or not all(part.isdecimal() for part in parts):
+        raise ValueError("is neither a whole number nor a list of them")
+    numbers = [int(part) for part in parts]
+    if numbers[0] < 1 or any(after <= before for before, after in itertools.pairwise(numbers)):
+        raise ValueError("is not ascending from 1 or more")
+    return ",".join(map(str, numbers))
+
+
 Seconds = Annotated[float, _number(parse_seconds)]
 Milliseconds = Annotated[float, _number(parse_ms)]
 Number = Annotated[float, _number(None)]
 Whole = Annotated[int, _number(None)]
 Name = Annotated[str, BeforeValidator(_name), Field(min_length=1)]
 Folder = Annotated[Path, BeforeValidator(_folder)]
+Workers = Annotated[Literal["auto"] | int, BeforeValidator(_workers)]
+PadTo = Annotated[str, BeforeValidator(_pad_to)]
 
 
 def _setting(default: object, group: str, text: str, form: str = "", **constraints: Any) -> Any:
@@ -81,6 +106,7 @@ def _setting(default: object, group: str, text: str, form: str = "", **constrain
     return Field(default, description=text, json_schema_extra={"group": group, "form": form}, **constraints)
 
 
+_PAD_TO_FORM = "a whole number such as 8 or 64, or ascending lengths such as 64,128,256,384"
 _SECONDS_FORM = "a time such as 20, 90s or 2min"
 _LIMIT_FORM = _SECONDS_FORM + "; 0 for no limit"
 _MS_FORM = "a time in milliseconds such as 130 or 130ms"
@@ -100,10 +126,18 @@ class RunConfig(BaseModel):
         GROUPS[0],
         "questions to ask: a name from `assay list`, glue for all of GLUE, your own data (.yaml, .csv, .tsv, .jsonl) or .py file",
     )
-    backend: Name = _setting("pytorch:fp32", GROUPS[0], "runtime and precision, name[:precision] or path/to/file.py[:precision]")
+    backend: Name = _setting(
+        "pytorch:fp32", GROUPS[0], "runtime, precision and options: name[:precision][+option...]; name may be a path/to/file.py"
+    )
     model: str | None = _setting(None, GROUPS[0], "registered name, folder or hub id (default: the task's embedded model)", min_length=1)
     data: Folder | None = _setting(
         None, GROUPS[0], f"folder with the official data (default: ${DATA_VARIABLE}, else the built-in sample set)", "an existing folder"
+    )
+    calibration: Folder | None = _setting(
+        None, GROUPS[0], "file of ids to calibrate static INT8 with, such as MLPerf's list (default: training samples)", "an existing file"
+    )
+    calibration_samples: Whole = _setting(
+        128, GROUPS[0], "samples to calibrate static INT8 with", "a whole number from 8 to 10000", ge=8, le=10_000
     )
     allow_pickle: bool = _setting(False, GROUPS[0], "accept pickled weights (loaded with weights_only=True)", "true or false")
     offline: bool = _setting(False, GROUPS[0], "use no network", "true or false")
@@ -210,10 +244,18 @@ class RunConfig(BaseModel):
         "sorted: similar lengths together; fifo: arrival order; fixed: padded to the task's maximum, as MLPerf's reference",
     )
     max_batch: Whole = _setting(32, GROUPS[4], "most samples in one call of the backend", _WHOLE_FORM, ge=1, le=1_048_576)
+    max_batch_tokens: Whole | None = _setting(
+        None, GROUPS[4], "most tokens in one call, padding included; a longer sample goes alone (default: no limit)", _WHOLE_FORM, ge=1
+    )
+    pad_to: PadTo = _setting(
+        "8", GROUPS[4], "lengths that batches are padded to: multiples of a number, or a list such as 64,128,256,384", _PAD_TO_FORM
+    )
     batch_wait: Milliseconds = _setting(
         0.0, GROUPS[4], "wait this long for a fuller batch, ms", _MS_FORM + "; 0 for none", ge=0, le=3_600_000
     )
-    workers: Whole = _setting(1, GROUPS[4], "workers, each with its own model", _WHOLE_FORM, ge=1, le=256)
+    workers: Workers = _setting(
+        1, GROUPS[4], "workers, each with its own model; auto: found by a short measured search", f"1 to {MOST_WORKERS}, or auto"
+    )
     worker_mode: Literal["process", "thread"] = _setting("process", GROUPS[4], "what several workers are; one worker runs in this process")
     threads: Whole | None = _setting(None, GROUPS[4], "CPU threads over all workers (default: all cores)", _WHOLE_FORM, ge=1)
     device: str = _setting("auto", GROUPS[4], "auto, cpu, cuda, cuda:1 ...", "auto, cpu, cuda or cuda:1", pattern=r"^[a-z]+(:\d+)?$")

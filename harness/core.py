@@ -316,17 +316,60 @@ class TaskOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibration:
+    """Samples that fix the ranges of a statically quantised model and are never scored. `source`: where they are from, in words;
+    `fingerprint`: sha256 of what they ask."""
+
+    samples: Samples
+    source: str
+    fingerprint: str
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """What a task may add: samples to calibrate with."""
+
+    def calibration(self, count: int, seed: int) -> Calibration:
+        """At most `count` samples of its training data, drawn with `seed`. Raises MissingError where there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """Batches that a run can meet: at most `max_batch` rows and, above 0, at most `max_tokens` padded tokens (a single row may have
+    more); `lengths`: every padded length, ascending, empty where they are not known."""
+
+    max_batch: int = 32
+    max_tokens: int = 0
+    lengths: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class BackendOptions:
-    """Where and how one instance runs. `device`: auto, cpu, cuda, cuda:1 ...; `threads`: CPU threads this instance may use."""
+    """Where and how one instance runs.
+
+    options      words behind `+` in `--backend pytorch:amp+compile`
+    device       auto, cpu, cuda, cuda:1 ...
+    threads      CPU threads this instance may use
+    cache        folder for what is made from a model (exported, quantised, built); None: a temporary one
+    calibration  given to precisions that a plugin lists in CALIBRATED
+    """
 
     precision: str = ""
     device: str = "auto"
     threads: int = 1
     worker: int = 0
+    options: tuple[str, ...] = ()
+    cache: Path | None = None
+    calibration: Calibration | None = None
+    shapes: Shapes = Shapes()
 
 
 class Backend(Protocol):
     """A runtime. Made by `create(options)` in a file of `backends/`; the constructor only stores, `load` does the work.
+
+    The file may also define `prepare(options, model, say)`: it does ahead of time, once and in the parent process, what takes long and is
+    kept in `options.cache`, telling `say` a line for each step. `load` does the same where it finds nothing.
 
     `needs_inputs` is False for a backend that never looks at its batch: nothing is collated for it.
     `answers` is False for a backend that is no model (null): nothing is kept or scored.

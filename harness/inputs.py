@@ -9,9 +9,9 @@ from typing import Any, cast, get_args
 from harness import models, plugins
 from harness.checkpoint import Head
 from harness.config import OWN, RunConfig, flag
-from harness.core import Model, Task, TaskOptions
+from harness.core import Calibrated, Calibration, Model, Task, TaskOptions
 from harness.datafiles import find_file
-from harness.errors import UsageError
+from harness.errors import MissingError, UsageError
 from harness.hub import Say
 
 
@@ -89,3 +89,16 @@ def make_task(config: RunConfig, model: Model, *, cache: Path | None) -> Task:
     )
     task: Task = plugins.load("tasks", config.task).create(options)
     return task
+
+
+CALIBRATION_SEED = 20_241_121
+"""Draws the calibration samples. Any constant would do."""
+
+
+def calibration(config: RunConfig, task: Task) -> Calibration:
+    """Samples to calibrate with, never scored ones. Raises MissingError where the task has none."""
+    if not isinstance(task, Calibrated):
+        raise MissingError(
+            f"--task {config.task} has no samples to calibrate {config.backend} with", "use a precision that needs none, such as int8"
+        )
+    return task.calibration(config.calibration_samples, CALIBRATION_SEED)

@@ -73,13 +73,14 @@ def make(config: RunConfig) -> Plan:
 
 def _look_up(config: RunConfig, missing: list[str]) -> _Found:
     found = _Found(plugins.load("scenarios", config.scenario).create())
-    info, precision = plugins.find_backend(config.backend, "--backend")
+    info, precision, options = plugins.find_backend(config.backend, "--backend")
     for plugin in (info, plugins.find("tasks", config.task, "--task"), plugins.find("reports", "terminal")):
         if plugin.missing:
             missing.append(f"{plugin.kind} {plugin.name} needs {', '.join(plugin.missing)}; {plugins.install(plugin.missing)}")
     if missing:
         return found
-    backend = plugins.load("backends", plugins.split_backend(config.backend)[0]).create(BackendOptions(precision, config.device))
+    chosen = BackendOptions(precision, config.device, options=options)
+    backend = plugins.load("backends", plugins.split_backend(config.backend).plugin).create(chosen)
     if backend.needs_inputs:
         _look_up_model(config, found, missing)
     else:

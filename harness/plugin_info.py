@@ -15,14 +15,15 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 FACTORY: dict[Kind, str] = {"tasks": "create", "backends": "create", "scenarios": "create", "reports": "render"}
 """The function that makes a file a plugin of its kind."""
 
-_LITERALS = ("REQUIRES", "PRECISIONS", "HEAD", "DEFAULT_MODEL", "EXTENSION", "SUFFIXES")
-_TUPLES = ("REQUIRES", "PRECISIONS", "SUFFIXES")
+_LITERALS = ("REQUIRES", "PRECISIONS", "OPTIONS", "CALIBRATED", "HEAD", "DEFAULT_MODEL", "EXTENSION", "SUFFIXES")
+_TUPLES = ("REQUIRES", "PRECISIONS", "OPTIONS", "CALIBRATED", "SUFFIXES")
 
 
 @dataclass(frozen=True, slots=True)
 class PluginInfo:
     """What a plugin says of itself. `module` is its import name, None for a file given by path; `problem` is why it cannot be read.
 
+    `options` are what may follow `+` behind a backend's precision, `calibrated` the precisions that need calibration samples.
     A task with `suffixes` is asked with a file that ends so; what it asks depends on the file, `source`, so it has no head of its own.
     """
 
@@ -33,6 +34,8 @@ class PluginInfo:
     module: str | None
     requires: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    calibrated: tuple[str, ...] = ()
     head: str = ""
     default_model: str = ""
     extension: str = ""
@@ -71,6 +74,8 @@ def read(kind: Kind, file: Path, name: str, module: str | None) -> PluginInfo | 
         module=module,
         requires=said.get("REQUIRES", ()),
         precisions=said.get("PRECISIONS", ()),
+        options=said.get("OPTIONS", ()),
+        calibrated=said.get("CALIBRATED", ()),
         head=said.get("HEAD", ""),
         default_model=said.get("DEFAULT_MODEL", ""),
         extension=said.get("EXTENSION", ""),

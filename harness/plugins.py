@@ -12,18 +12,33 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import re
 import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from harness.errors import MissingError, UsageError
 from harness.plugin_info import FACTORY, KINDS, Kind, PluginInfo, read, spelled
 from harness.suggest import advice
 
-__all__ = ["KINDS", "Kind", "PluginInfo", "describe", "find", "find_backend", "install", "load", "spelled", "split_backend"]
+__all__ = [
+    "KINDS",
+    "BackendName",
+    "FoundBackend",
+    "Kind",
+    "PluginInfo",
+    "describe",
+    "find",
+    "find_backend",
+    "install",
+    "load",
+    "spelled",
+    "split_backend",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds the plugin folders: the checkout, or the installed package."""
@@ -85,28 +100,54 @@ def _endings(plugins: Iterable[PluginInfo]) -> str:
     return f"; or a file of your own: {', '.join(endings)}" if endings else ""
 
 
-def split_backend(text: str) -> tuple[str, str]:
-    """ "onnxruntime:int8" -> ("onnxruntime", "int8"); "mine/engine.py" -> ("mine/engine.py", ""): the plugin's first precision."""
-    if text.endswith(".py"):
-        return text, ""
-    name, colon, precision = text.rpartition(":")
-    return (name, precision) if colon else (text, "")
+class BackendName(NamedTuple):
+    """`name[:precision][+option...]` in its parts; precision "" is the plugin's first."""
+
+    plugin: str
+    precision: str
+    options: tuple[str, ...]
 
 
-def find_backend(text: str, origin: str = "") -> tuple[PluginInfo, str]:
-    """Plugin and precision of `name[:precision]`; the plugin's first precision where none is written.
+class FoundBackend(NamedTuple):
+    """The plugin that a name means, with the precision and options that it declares."""
 
-    Raises UsageError for a backend or precision that does not exist. A plugin with no literal PRECISIONS judges for itself, in `create`.
+    info: PluginInfo
+    precision: str
+    options: tuple[str, ...]
+
+
+_BACKEND_NAME = re.compile(r"(?P<plugin>.*?\.py|[^:+]+)(:(?P<precision>[^+]*))?(?P<options>(\+[^+]*)*)")
+
+
+def split_backend(text: str) -> BackendName:
+    """ "onnxruntime:int8" -> ("onnxruntime", "int8", ()); "mine/engine.py" -> ("mine/engine.py", "", ())."""
+    match = _BACKEND_NAME.fullmatch(text)
+    if match is None:
+        return BackendName(text, "", ())
+    return BackendName(match["plugin"], match["precision"] or "", tuple(match["options"].split("+")[1:]))
+
+
+def find_backend(text: str, origin: str = "") -> FoundBackend:
+    """What `name[:precision][+option...]` means; the plugin's first precision where none is written.
+
+    Raises UsageError for a backend, precision or option that does not exist. A plugin with no literal PRECISIONS judges for itself, in
+    `create`.
     """
-    name, precision = split_backend(text)
-    info = find("backends", name, origin)
-    if not info.precisions:
-        return info, precision
-    precision = precision or info.precisions[0]
-    if not any(_same_precision(known, precision) for known in info.precisions):
-        where = origin or "backend"
+    name, precision, options = split_backend(text)
+    info, where = find("backends", name, origin), origin or "backend"
+    precision = precision or next(iter(info.precisions), "")
+    if info.precisions and not any(_same_precision(known, precision) for known in info.precisions):
         raise UsageError(f"{where}: {info.name} has no precision {precision}", advice(precision, info.precisions, "precisions"))
-    return info, precision
+    for option in options:
+        if option not in info.options:
+            raise UsageError(f"{where}: {info.name} has no option +{option}", _options_advice(option, info))
+        if options.count(option) > 1:
+            raise UsageError(f"{where}: {text}: +{option} is written twice", "keep one")
+    return FoundBackend(info, precision, options)
+
+
+def _options_advice(option: str, info: PluginInfo) -> str:
+    return advice(option, info.options, "options") if info.options else f"{info.name} has none: leave +{option} out"
 
 
 def _same_precision(known: str, precision: str) -> bool:

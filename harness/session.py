@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from harness import conditions, logs, modes, plugins, probe, store
-from harness.bench import ANSWER_SEED, Bench, prepare, specs
+from harness.bench import ANSWER_SEED, Bench, make_ready, prepare, specs
 from harness.ceiling import SHARE, measure_ceiling
 from harness.config import RunConfig
 from harness.core import MS_NS, Columns, Run
@@ -71,6 +71,7 @@ def _conduct(bench: Bench, folder: Path, started: datetime) -> tuple[Run, Column
     """Load, warm, measure, judge; the run, its ledger, and LoadGen's logs by file name."""
     config = bench.config
     context = conditions.collect(ROOT)
+    make_ready(bench, config.backend)
     crew = form(specs(bench, config.backend, config.workers), processes=config.workers > 1 and config.worker_mode == "process")
     try:
         with bench.phase("load"):

@@ -257,7 +257,7 @@ def test_a_plan_tells_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_a_plan_shows_a_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """A backend whose library is absent is named with the command that installs it."""
     info = plugins.PluginInfo("backends", "engine", "An engine", None, "backends.engine", requires=("not_here_at_all",))
-    monkeypatch.setattr(plugins, "find_backend", lambda text, origin="": (info, ""))
+    monkeypatch.setattr(plugins, "find_backend", lambda text, origin="": plugins.FoundBackend(info, "", ()))
     made = plan.make(RunConfig())
     assert made.exit_code == ExitCode.MISSING
     assert made.missing == ("backends engine needs not_here_at_all; pip install not-here-at-all",)

@@ -58,7 +58,7 @@ def test_every_folder_of_code_is_a_package_under_assay() -> None:
     ours = {folder for folder in folders if folder.split("/")[0] not in NOT_INSTALLED}
     assert sorted(SETUPTOOLS["packages"]) == sorted(FOLDERS)
     assert set(FOLDERS.values()) == ours
-    assert all(name == ("assay" if folder == "assay" else f"assay.{folder}") for name, folder in FOLDERS.items())
+    assert all(name == ("assay" if folder == "assay" else f"assay.{folder.replace('/', '.')}") for name, folder in FOLDERS.items())
 
 
 def test_package_data_is_what_lies_in_the_folders() -> None:
@@ -95,7 +95,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("build and setuptools are not installed")
     source, out = (tmp_path_factory.mktemp(name) for name in ("source", "wheel"))
     for folder in FOLDERS.values():
-        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__", "base"))
+        shutil.copytree(ROOT / folder, source / folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "base"))
     (source / "tests").mkdir()
     (source / "tests" / "__init__.py").touch()  # bait
     (source / "models" / "base").mkdir()

@@ -163,14 +163,17 @@ def test_an_entry_point_is_a_plugin(house: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("pytorch", ("pytorch", "")),
-        ("pytorch:fp32", ("pytorch", "fp32")),
-        ("mine/engine.py", ("mine/engine.py", "")),
-        ("mine/engine.py:int8", ("mine/engine.py", "int8")),
+        ("pytorch", ("pytorch", "", ())),
+        ("pytorch:fp32", ("pytorch", "fp32", ())),
+        ("pytorch:amp+compile+packed", ("pytorch", "amp", ("compile", "packed"))),
+        ("pytorch+compile", ("pytorch", "", ("compile",))),
+        ("mine/engine.py", ("mine/engine.py", "", ())),
+        ("mine/engine.py:int8", ("mine/engine.py", "int8", ())),
+        ("my+c:odd/engine.py:int8+fast", ("my+c:odd/engine.py", "int8", ("fast",))),
     ],
 )
-def test_a_backend_is_written_with_its_precision(text: str, parts: tuple[str, str]) -> None:
-    """name[:precision], also for files."""
+def test_a_backend_is_written_with_its_precision(text: str, parts: tuple[str, str, tuple[str, ...]]) -> None:
+    """name[:precision][+option...], also for files."""
     assert plugins.split_backend(text) == parts
 
 
@@ -183,6 +186,20 @@ def test_a_precision_is_one_the_backend_declares(house: Path) -> None:
     assert plugins.find_backend("null:2ms")[1] == "2ms"
     with pytest.raises(UsageError, match="paper has no precision int4"):
         plugins.find_backend("paper:int4")
+
+
+def test_an_option_is_one_the_backend_declares(house: Path) -> None:
+    """An option that the plugin does not list, or that is written twice, is an error that says what there is."""
+    put(house / "backends", "paper.py", BACKEND + '\nOPTIONS = ("ink", "glue")\n')
+    put(house / "backends", "plain.py", BACKEND)
+    assert plugins.find_backend("paper:int8+ink+glue")[1:] == ("int8", ("ink", "glue"))
+    with pytest.raises(UsageError, match=r"paper has no option \+inc") as caught:
+        plugins.find_backend("paper+inc")
+    assert "ink" in caught.value.cure
+    with pytest.raises(UsageError, match=r"\+ink is written twice"):
+        plugins.find_backend("paper+ink+ink")
+    with pytest.raises(UsageError, match=r"plain has no option \+ink"):
+        plugins.find_backend("plain+ink")
 
 
 def test_the_projects_own_plugins_can_be_read() -> None:
