@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from harness import caching, logs, mlperf_accuracy, plugins, session, store, test01
+from harness.batching import padded_lengths
 from harness.bench import Bench, prepare, specs
 from harness.config import RunConfig, load
 from harness.core import Int64, Metric, Run
@@ -169,9 +170,18 @@ def audit_config(config: RunConfig, submission: Run) -> RunConfig:
             "accuracy_log_target": test01.TARGET,
             "accuracy_log_probability": 0.0,
             "target_qps": config.target_qps or found,
+            **_instances(config, submission),
             "name": f"{config.name}-test01" if config.name else "test01",
         }
     )
+
+
+def _instances(config: RunConfig, submission: Run) -> dict[str, object]:
+    """Where `--workers auto` chose, the TEST01 run gets the same, whatever a search would find now."""
+    chosen = submission.conditions.get("instances")
+    if config.workers != "auto" or not chosen:
+        return {}
+    return {"workers": chosen["workers"], "threads": chosen["threads"], "worker_mode": chosen["mode"]}
 
 
 def _judge(bench: Bench, submission: Submission, expected: list[mlperf_accuracy.Record], finished: session.Finished) -> Audited:
@@ -270,10 +280,12 @@ def _refuse_null(bench: Bench) -> None:
 
 def _ask(bench: Bench) -> tuple[list[caching.CachingResult], Mapping[str, Any]]:
     """Load, warm up and time; one result for single inputs, one for batches where the settings have any."""
-    rows = min(bench.config.max_batch, BATCHED.rows)
+    samples, policy = bench.task.samples, bench.policy
+    width = padded_lengths(np.array([caching.input_length(samples)]), policy, samples.max_length)
+    rows = min(BATCHED.rows, policy.most_rows(int(width[0])))
     most = [SINGLE] if rows == 1 else [SINGLE, replace(BATCHED, rows=rows)]
     warm = CALIBRATION_CALLS * (1 + rows)
-    inputs = caching.distinct_inputs(bench.task.samples, warm + sum(each.inputs for each in most), _SEED)
+    inputs = caching.distinct_inputs(samples, warm + sum(each.inputs for each in most), _SEED)
     spec = replace(specs(bench, bench.config.backend, 1)[0], samples=inputs)
     crew = form([spec], processes=False)
     try:

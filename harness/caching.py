@@ -35,6 +35,11 @@ _DRAWS = 2000
 # -------------------------------------------------------------------------------------------------------------------------- inputs
 
 
+def input_length(samples: Samples) -> int:
+    """Tokens of each input that the audit asks."""
+    return max(1, int(np.quantile(samples.lengths, LENGTH_SHARE)))
+
+
 def distinct_inputs(samples: Samples, count: int, seed: int) -> Samples:
     """`count` inputs, no two alike, all of the same length, in seeded order.
 
@@ -43,7 +48,7 @@ def distinct_inputs(samples: Samples, count: int, seed: int) -> Samples:
     many different inputs.
     """
     generator = np.random.default_rng(seed)
-    rows, types = _cut(samples, max(1, int(np.quantile(samples.lengths, LENGTH_SHARE))))
+    rows, types = _cut(samples, input_length(samples))
     _, first = np.unique(rows, axis=0, return_index=True)
     chosen = generator.permutation(np.sort(first))[:count]
     rows, types = rows[chosen], types[chosen]

@@ -101,7 +101,7 @@ class ThreadCrew:
 
     def __init__(self, specs: Sequence[WorkerSpec]) -> None:
         self.size = len(specs)
-        self._lengths = specs[0].samples.lengths
+        self._lengths, self._max_length = specs[0].samples.lengths, specs[0].samples.max_length
         self._done = threading.Semaphore(0)
         self._hands = [_Hand(Worker(spec), self._done) for spec in specs]
         for hand in self._hands:
@@ -125,8 +125,8 @@ class ThreadCrew:
         del capacity  # plain memory grows
         clock = MonotonicClock()
         if self.size == 1:
-            return Ledger(traffic, policy, clock, lengths=self._lengths, feed=feed)
-        return LockedLedger(traffic, policy, clock, workers=self.size, lengths=self._lengths, feed=feed)
+            return Ledger(traffic, policy, clock, lengths=self._lengths, max_length=self._max_length, feed=feed)
+        return LockedLedger(traffic, policy, clock, workers=self.size, lengths=self._lengths, max_length=self._max_length, feed=feed)
 
     def serve(self, ledger: Ledger, keep: Keep, tick: Callable[[], bool]) -> list[Report | Died | Hung]:
         return _as_reports(self._collect("serve", (ledger, keep), tick))
@@ -177,7 +177,7 @@ class ProcessCrew:
 
     def __init__(self, specs: Sequence[WorkerSpec]) -> None:
         self.size = len(specs)
-        self._lengths = specs[0].samples.lengths
+        self._lengths, self._max_length = specs[0].samples.lengths, specs[0].samples.max_length
         self._pinned = all(spec.cores is not None for spec in specs)
         context = multiprocessing.get_context("spawn")
         self._pipes: list[connection.Connection] = []
@@ -227,6 +227,7 @@ class ProcessCrew:
             workers=self.size,
             capacity=capacity,
             lengths=self._lengths,
+            max_length=self._max_length,
             feed=feed,
             spin=self._pinned,
         )

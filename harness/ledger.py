@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from harness.batching import WINDOW, Policy, choose_similar, longest_first
+from harness.batching import WINDOW, Policy, choose_similar, fair_share, fitting, longest_first, padded_lengths
 from harness.clock import Clock
 from harness.core import Columns, Int64, IntArray, Status, Traffic
 from harness.table import Table
@@ -35,23 +35,45 @@ IDLE_NS = 100_000
 class Ledger:
     """The table, and the rule by which rows are handed out, for one worker in the process of its clock.
 
-    lengths   real tokens of each sample, needed by `sorted`; None: rows are handed out in order
-    feed      gives further rows; None: what is in the table is all
+    lengths     real tokens of each sample, needed by `sorted` and by a limit of tokens; None: rows are handed out in order
+    max_length  longest input of the task; 0: the longest of `lengths`
+    workers     how many share the work
+    feed        gives further rows; None: what is in the table is all
     """
 
     def __init__(
-        self, traffic: Traffic, policy: Policy, clock: Clock, *, lengths: IntArray | None = None, feed: Feed | None = None
+        self,
+        traffic: Traffic,
+        policy: Policy,
+        clock: Clock,
+        *,
+        lengths: IntArray | None = None,
+        max_length: int = 0,
+        workers: int = 1,
+        feed: Feed | None = None,
     ) -> None:
         self.limits = traffic.limits
-        self._setup(Table.adopt(traffic), traffic.due_ns is None, policy, clock, lengths, feed)
+        self._use_lengths(policy, lengths, max_length, workers)
+        self._setup(Table.adopt(traffic), traffic.due_ns is None, policy, clock, feed)
 
-    def _setup(self, table: Table, closed: bool, policy: Policy, clock: Clock, lengths: IntArray | None, feed: Feed | None) -> None:
+    def _use_lengths(self, policy: Policy, lengths: IntArray | None, max_length: int, workers: int) -> None:
+        """What the rule knows of lengths: real ones to sort by, padded ones where they decide how many rows a call has."""
+        sized = lengths is not None and bool(lengths.any())  # samples of a backend that looks at nothing have no tokens
+        self.lengths = lengths if policy.kind == "sorted" else None
+        self._max_tokens = policy.max_tokens if sized else 0
+        self._sharers = workers if sized and policy.kind == "sorted" else 1
+        self._widths: Int64 | None = None
+        self._window = WINDOW * policy.max_batch
+        if lengths is not None and (self._max_tokens or self._sharers > 1):
+            self._widths = padded_lengths(lengths, policy, max_length)
+            self._window = WINDOW * policy.most_rows(int(self._widths.mean()))
+
+    def _setup(self, table: Table, closed: bool, policy: Policy, clock: Clock, feed: Feed | None) -> None:
         self.table = table
         self.closed = closed
         self.policy = policy
         self.clock = clock
         self.feed = feed
-        self.lengths = lengths if policy.kind == "sorted" else None
         self.stopped = False
         self.final = feed is None
         self.start = 0
@@ -76,20 +98,27 @@ class Ledger:
         self.rows = table.rows
         self._due, self._taken, self._done, self._batch = table.views()
         self._order: Int64 | None = None
+        self._work: Int64 | None = None
         self._single = self._limit == 1
         if self.closed:
             self._size = table.query_size()
             self._single = self._single or self._size == 1
             limits = self.limits  # while fewer queries are issued, no rule of `_may_end` can hold
             self._no_end_before = 0 if limits.max_duration_ns else min(limits.min_queries, limits.max_queries or limits.min_queries)
-            sort = self._size > self._limit
+            sort = self._size > 1 and (self._size > self._limit or self._widths is not None)
             self.step = self._step_closed if self._size > 1 else self._step_single
         else:
             sort = table.all_due_at_once()
             window = self.lengths is not None and not sort
             self.step = self._step_window if window else self._step_in_order
         if self.lengths is not None and sort:
-            self._order = self._sorted_order(self.lengths)
+            self._fix_order(self.lengths)
+
+    def _fix_order(self, lengths: IntArray) -> None:
+        """All rows of a query are due at once: the serving order, and where several share it, the padded tokens before each place."""
+        self._order = self._sorted_order(lengths)
+        if self._sharers > 1 and self._widths is not None:
+            self._work = np.cumsum(self._widths[self.table.sample[self._order]])
 
     def _sorted_order(self, lengths: IntArray) -> Int64:
         """Serving order where all rows of a query are due at once; places before the current query or segment are never read again.
@@ -108,7 +137,7 @@ class Ledger:
         self.start = self._now()
 
     def take(self, worker: int = 0) -> Rows | None:  # noqa: ARG002 - there is only one here
-        """Rows that are due, at most `max_batch`; waits for them; None when the run is over."""
+        """Rows that are due, at most `max_batch` and `max_tokens`; waits for them; None when the run is over."""
         while not self.stopped:
             rows = self.step(self._now() - self.start)
             if not isinstance(rows, int):
@@ -144,10 +173,11 @@ class Ledger:
             return due[head]
         tail = head + 1
         if limit > 1:
-            tail = min(head + limit, self.rows)
-            if due[tail - 1] > now:
-                tail = bisect_right(due, now, head, tail)
-            if self._wait and tail - head < limit and (later := self._better_later(head, now)):
+            end = min(head + limit, self.rows)
+            if due[end - 1] > now:
+                end = bisect_right(due, now, head, end)
+            tail = end if self._widths is None else self._fits(head, end, self.rows)
+            if self._wait and tail == end and (later := self._better_later(slice(head, tail), end, now)):
                 return later
         self.head = tail
         return self._hand_out(head, tail, now)
@@ -161,18 +191,42 @@ class Ledger:
             return self._exhausted(now)
         if self._due[head] > now:
             return self._due[head]
-        horizon = min(self.rows, head + WINDOW * self._limit)
-        waiting = np.flatnonzero(self.table.taken[head : bisect_right(self._due, now, head, horizon)] < 0) + head
-        if len(waiting) < self._limit and self._wait and (later := self._better_later(head, now)):
-            return later
-        if len(waiting) == int(waiting[-1]) + 1 - head and len(waiting) <= self._limit:
-            self.head = head + len(waiting)
-            return self._hand_out(head, self.head, now)
-        if len(waiting) > self._limit:
-            assert self.lengths is not None
-            waiting = waiting[choose_similar(self.lengths[self.table.sample[waiting]], self._limit)]
-        self._mark(waiting, now)
-        return waiting
+        end = bisect_right(self._due, now, head, min(self.rows, head + self._window))
+        waiting = np.flatnonzero(self.table.taken[head:end] < 0) + head
+        chosen = self._nearest(waiting)
+        if chosen is waiting:  # all of them
+            if self._wait and (later := self._better_later(waiting, end, now)):
+                return later
+            if len(waiting) == end - head:
+                self.head = end
+                return self._hand_out(head, end, now)
+        self._mark(chosen, now)
+        return chosen
+
+    def _nearest(self, waiting: Int64) -> Int64:
+        """The oldest of the waiting rows and those closest to it in length, as many as one call may have; `waiting` itself if it may
+        have all."""
+        assert self.lengths is not None
+        sample = self.table.sample[waiting]
+        widths = self._widths[sample] if self._widths is not None and self._max_tokens else None
+        if len(waiting) <= self._limit and (widths is None or len(waiting) * int(widths.max()) <= self._max_tokens or len(waiting) == 1):
+            return waiting
+        near = choose_similar(self.lengths[sample], self._limit)
+        if widths is not None:
+            near = near[: fitting(widths[near], self._max_tokens)]
+        return waiting[near]
+
+    def _fits(self, head: int, tail: int, end: int) -> int:
+        """Where a call ends that begins at `head` and may go up to `tail`, by its tokens and by what is left of the work up to `end`."""
+        assert self._widths is not None
+        order = self._order
+        widths = self._widths[self.table.sample[head:tail] if order is None else self.table.sample[order[head:tail]]]
+        count = fitting(widths, self._max_tokens) if self._max_tokens else len(widths)
+        if self._work is not None and order is not None:
+            width = int(widths[0])
+            remaining = int(self._work[end - 1]) - int(self._work[head]) + width
+            count = min(count, fair_share(remaining, width, self._sharers, self.policy))
+        return head + count
 
     def _step_single(self, now: int) -> Rows | int | None:
         """Closed loop with one sample a query: `_step_closed` in one piece, for this is the loop that costs most per query."""
@@ -203,6 +257,8 @@ class Ledger:
         tail = head + self._limit
         if tail > self.query_end:
             tail = self.query_end
+        if self._widths is not None:
+            tail = self._fits(head, tail, self.query_end)
         self.head = tail
         return self._hand_out(head, tail, now)
 
@@ -219,10 +275,15 @@ class Ledger:
         natural = issued >= limits.min_queries and self.last_issue >= limits.min_duration_ns
         return natural or 0 < limits.max_queries <= issued or 0 < limits.max_duration_ns < self.last_issue
 
-    def _better_later(self, head: int, now: int) -> int:
-        """With `--batch-wait`: when to look again, 0 if the oldest row has waited long enough."""
-        ready = self._due[head] + self._wait
-        full = head + self._limit - 1
+    def _better_later(self, waiting: Rows, end: int, now: int) -> int:
+        """With `--batch-wait`: when to look again, 0 if the call is full or the oldest row has waited long enough. `end`: the first row
+        not due."""
+        sample = self.table.sample[waiting]
+        width = int(self._widths[sample].max()) if self._widths is not None else 0
+        if len(sample) >= (self.policy.most_rows(width) if self._max_tokens else self._limit):
+            return 0
+        ready = self._due[self.head] + self._wait
+        full = end if self._max_tokens else self.head + self._limit - 1  # by tokens any row may be one too many
         if full < self.rows:
             ready = min(ready, self._due[full])
         return ready if ready > now else 0

@@ -272,6 +272,7 @@ def _official_stage(bench: Bench, crew: Crew, settings: Settings, name: str, fol
             loaded=loaded,
             folder=folder,
             lengths=bench.task.samples.lengths,
+            max_length=bench.task.samples.max_length,
             outputs=bench.task.outputs,
             trace=bench.config.trace,
         )

@@ -69,6 +69,7 @@ def measure_official(
     loaded: int,
     folder: Path,
     lengths: IntArray,
+    max_length: int = 0,
     outputs: Sequence[Output] = (),
     trace: bool = False,
 ) -> Official:
@@ -78,6 +79,7 @@ def measure_official(
     total       samples of the library; `loaded`: how many of them it says fit in memory
     folder      for LoadGen's logs; made if it is not there
     lengths     real tokens of each sample: (total,)
+    max_length  longest input of the task; 0: the longest of `lengths`
     outputs     what an answer holds, for the accuracy log; none: its data are empty
     trace       write mlperf_log_trace.json
 
@@ -98,6 +100,7 @@ def measure_official(
         recipe=recipe_for(outputs, lengths) if outputs else None,
         workers=crew.size,
         lengths=lengths,
+        max_length=max_length,
     )
     player = Player(ledger, requested, total, loaded, folder, trace)
     measured = _served(crew, ledger, player, watch, keep)

@@ -59,6 +59,7 @@ class OfficialLedger(Ledger):
         recipe: Recipe | None = None,
         workers: int = 1,
         lengths: IntArray | None = None,
+        max_length: int = 0,
     ) -> None:
         self.limits = traffic.limits
         self.issued = 0  # rows that LoadGen has asked
@@ -73,7 +74,8 @@ class OfficialLedger(Ledger):
         self._asked_queries = 0
         self._shift: int | None = None  # what the plan's due times lack; None: not known for this loaded set
         self._condition = threading.Condition()
-        self._setup(_laid_out(traffic), False, policy, clock, lengths, None)
+        self._use_lengths(policy, lengths, max_length, workers)
+        self._setup(_laid_out(traffic), False, policy, clock, None)
         self.final = False
         self._max_async = 0  # LoadGen sees to it
 
@@ -83,10 +85,10 @@ class OfficialLedger(Ledger):
         self.rows = table.rows
         self._due, self._taken, self._done, self._batch = table.views()
         self._single = self._limit == 1
-        self._order = None
+        self._order = self._work = None
         self.step = self._step_window if self._queries == "scheduled" and self.lengths is not None else self._step_in_order
-        if block and self.lengths is not None and table.query_size() > self._limit:
-            self._order = self._sorted_order(self.lengths)
+        if block and self.lengths is not None and (table.query_size() > self._limit or self._widths is not None):
+            self._fix_order(self.lengths)
 
     # ------------------------------------------------------------------------------------------------------------- the worker's side
 

@@ -69,14 +69,19 @@ class ServiceModel:
 
 
 def probe_batches(samples: Samples, policy: Policy, seed: int) -> list[Int64]:
-    """Batches to time, cheapest first: each size at four lengths of the data, then single samples again for the noise."""
+    """Batches to time, cheapest first: each size at four lengths of the data, none larger than the run's own at that length, then single
+    samples again for the noise."""
     by_length = np.argsort(samples.lengths, kind="stable")
+    padded = padded_lengths(samples.lengths, policy, samples.max_length)[by_length]
     sizes = [size for size in (1, 2, 4, 8, 16, 32, 64, 128) if size < policy.max_batch] + [policy.max_batch]
-    batches = []
+    batches, before = [], 0
     for size in sizes:
         for quantile in (0.1, 0.5, 0.9, 1.0):
             end = max(min(size, len(by_length)), round(quantile * len(by_length)))
-            batches.append(np.resize(by_length[max(0, end - size) : end], size))
+            rows = min(size, policy.most_rows(int(padded[end - 1])))
+            if rows > before:  # else it was timed with a smaller size
+                batches.append(np.resize(by_length[max(0, end - rows) : end], rows))
+        before = size
     singles = np.random.default_rng(seed).integers(0, len(by_length), 24)
     batches[4:4] = [np.array([single]) for single in singles]
     return batches
@@ -128,13 +133,21 @@ def _least_squares(terms: NDArray[np.float64], times: NDArray[np.float64]) -> ND
 
 
 def highest_rate(
-    scenario: Scenario, settings: Settings, model: ServiceModel, samples: Samples, policy: Policy, workers: int, seed: int
+    scenario: Scenario,
+    settings: Settings,
+    model: ServiceModel,
+    samples: Samples,
+    policy: Policy,
+    workers: int,
+    seed: int,
+    most: int = MOST_SIMULATED,
 ) -> float | None:
-    """Highest rate (queries/s) at which simulated runs meet the latency bound with a tenth to spare; None if not even lone queries do."""
+    """Highest rate (queries/s) at which simulated runs, of at most `most` queries, meet the latency bound with a tenth to spare; None if
+    not even lone queries do."""
     service = model.sampler(samples.lengths, policy, samples.max_length, seed)
 
     def meets(rate: float) -> bool:
-        columns = _simulated(scenario, replace(settings, target_qps=rate), service, samples, policy, workers)
+        columns = _simulated(scenario, replace(settings, target_qps=rate), service, samples, policy, workers, most)
         return bool(percentile(np.sort(columns.latency_ns), settings.percentile) <= BOUND_SHARE * settings.latency_bound_ns)
 
     low, high = _bracket(model, samples, policy, workers)
@@ -148,18 +161,21 @@ def highest_rate(
 
 def _bracket(model: ServiceModel, samples: Samples, policy: Policy, workers: int) -> tuple[float, float]:
     """Rates between which the answer lies: nearly idle, and more than full batches of median length could serve."""
-    length = int(np.median(samples.lengths))
+    length = int(np.median(padded_lengths(samples.lengths, policy, samples.max_length)))
+    rows = policy.most_rows(length)
     alone = max(model.time_ns(1, length), 1.0)
-    full = max(model.time_ns(policy.max_batch, length) / policy.max_batch, 1.0)
+    full = max(model.time_ns(rows, length) / rows, 1.0)
     return workers * 1e9 / alone * 0.02, workers * 2e9 / min(alone, full)
 
 
-def _simulated(scenario: Scenario, settings: Settings, service: ServiceTime, samples: Samples, policy: Policy, workers: int) -> Columns:
+def _simulated(
+    scenario: Scenario, settings: Settings, service: ServiceTime, samples: Samples, policy: Policy, workers: int, most: int
+) -> Columns:
     several_bounds = int(settings.target_qps * settings.latency_bound_ns / 1e9 * SIMULATED_BOUNDS)
-    queries = min(max(SIMULATED_QUERIES, several_bounds), MOST_SIMULATED)
+    queries = min(max(SIMULATED_QUERIES, several_bounds), most)
     brief = replace(settings, min_duration_ns=0, min_queries=queries, max_duration_ns=0, max_queries=0)
     traffic = scenario.traffic(brief, len(samples))
-    return simulate(traffic, policy, service, workers=workers, lengths=samples.lengths)
+    return simulate(traffic, policy, service, workers=workers, lengths=samples.lengths, max_length=samples.max_length)
 
 
 def offline_rate(scenario: Scenario, settings: Settings, model: ServiceModel, samples: Samples, policy: Policy, workers: int) -> float:
@@ -167,5 +183,6 @@ def offline_rate(scenario: Scenario, settings: Settings, model: ServiceModel, sa
     service = model.sampler(samples.lengths, policy, samples.max_length, seed=0)
     count = settings.performance_sample_count or len(samples)
     once = replace(settings, min_duration_ns=0, min_queries=max(count, settings.min_queries))
-    columns = simulate(scenario.traffic(once, len(samples)), policy, service, workers=workers, lengths=samples.lengths)
+    traffic = scenario.traffic(once, len(samples))
+    columns = simulate(traffic, policy, service, workers=workers, lengths=samples.lengths, max_length=samples.max_length)
     return len(columns.sample) / (max(columns.end_ns, 1) / 1e9)

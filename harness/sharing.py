@@ -58,9 +58,10 @@ class LockedLedger(_SeveralWorkers):
         *,
         workers: int,
         lengths: IntArray | None = None,
+        max_length: int = 0,
         feed: Feed | None = None,
     ) -> None:
-        super().__init__(traffic, policy, clock, lengths=lengths, feed=feed)
+        super().__init__(traffic, policy, clock, lengths=lengths, max_length=max_length, workers=workers, feed=feed)
         self._lock = threading.Lock()
         self._gate = threading.Barrier(workers, action=super().join)
         self._spin = False  # a spinning thread would hold the interpreter that the others need
@@ -93,7 +94,8 @@ _HEADER_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """What a process needs to take part: picklable. `spin`: workers have cores of their own, so that waiting may burn them."""
+    """What a process needs to take part: picklable. `spin`: workers have cores of their own, so that waiting may burn them;
+    `max_length`: longest input of the task."""
 
     file: Path
     capacity: int
@@ -102,6 +104,7 @@ class Seat:
     policy: Policy
     limits: Limits
     spin: bool = True
+    max_length: int = 0
 
 
 class SharedLedger(_SeveralWorkers):
@@ -119,7 +122,8 @@ class SharedLedger(_SeveralWorkers):
         self.limits = seat.limits
         self._parent = os.getppid()
         table = Table.mapped(seat.file, seat.capacity, int(self._words[_ROWS]), _HEADER_BYTES)
-        self._setup(table, seat.closed, seat.policy, clock, lengths, None)
+        self._use_lengths(seat.policy, lengths, seat.max_length, seat.workers)
+        self._setup(table, seat.closed, seat.policy, clock, None)
         self.final = False
         self._spin = seat.spin
 
@@ -133,13 +137,15 @@ class SharedLedger(_SeveralWorkers):
         workers: int,
         capacity: int,
         lengths: IntArray | None = None,
+        max_length: int = 0,
         feed: Feed | None = None,
         spin: bool = True,
     ) -> SharedLedger:
         """A mapped table with room for `capacity` rows, holding those of `traffic`. Raises MissingError if there is no room for it."""
         capacity = max(capacity, len(traffic.sample))
         file = _backing_file(_HEADER_BYTES + (capacity + 1) * ROW_BYTES, len(traffic.sample) * ROW_BYTES)
-        ledger = cls(Seat(file, capacity, workers, traffic.due_ns is None, policy, traffic.limits, spin), clock, lengths)
+        seat = Seat(file, capacity, workers, traffic.due_ns is None, policy, traffic.limits, spin, max_length)
+        ledger = cls(seat, clock, lengths)
         ledger.feed = feed
         ledger.append(traffic)
         ledger.final = feed is None

@@ -31,15 +31,15 @@ def counts(columns: Columns) -> dict[str, int]:
     }
 
 
-def throughput(columns: Columns, samples: Samples, policy: Policy) -> dict[str, float | None]:
+def throughput(columns: Columns, samples: Samples, policy: Policy, *, packed: bool = False) -> dict[str, float | None]:
     """Rates over the time to the last answer (to the end, where a row was not served), real tokens only; `padding_share`:
-    padding tokens over all tokens computed."""
+    padding tokens over all tokens computed. `packed`: the backend computes no padding, whatever is laid out."""
     served = columns.served
     seconds = float(columns.done_ns.max(initial=0) if served.all() else columns.end_ns) / 1e9
     if seconds <= 0:
         return dict.fromkeys(("samples_per_second", "queries_per_second", "tokens_per_second", "padding_share"))
     tokens = int(samples.lengths[columns.sample[served]].sum())
-    computed = _computed_tokens(columns, samples, policy)
+    computed = tokens if packed else _computed_tokens(columns, samples, policy)
     answered = int(np.count_nonzero(served))
     per_query = len(columns.query) / max(len(np.unique(columns.query)), 1)
     return {

@@ -45,15 +45,17 @@ def simulate(
     *,
     workers: int = 1,
     lengths: IntArray | None = None,
+    max_length: int = 0,
     feed: Feed | None = None,
 ) -> Columns:
     """Play a whole run in simulated time and return its ledger.
 
-    `service_ns` is asked once a batch; `lengths` (real tokens of each sample) lets `sorted` sort. Raises UsageError for a closed loop with
-    several workers: who is idle then depends on answers that lie in the simulation's future.
+    `service_ns` is asked once a batch; `lengths` (real tokens of each sample) lets `sorted` sort and a limit of tokens hold; `max_length`
+    is the longest input of the task (0: the longest of `lengths`). Raises UsageError for a closed loop with several workers: who is idle
+    then depends on answers that lie in the simulation's future.
     """
     clock = FakeClock()
-    ledger = Ledger(traffic, policy, clock, lengths=lengths, feed=feed)
+    ledger = Ledger(traffic, policy, clock, lengths=lengths, max_length=max_length, workers=workers, feed=feed)
     ledger.join()
     if workers == 1:
         _one_worker(ledger, clock, service_ns)

@@ -17,13 +17,14 @@ def largest_batch(scenario: Scenario, settings: Settings, policy: Policy, sample
 
 
 def warm_up_batches(samples: Samples, policy: Policy, largest: int) -> list[Int64]:
-    """Sample indices of the batches to run: one sample of each padded length, longest first (so that buffers grow once), then full
-    batches of the longest, the median and the shortest samples."""
-    by_length = np.argsort(-samples.lengths, kind="stable").astype(np.int64)
+    """Sample indices of the batches to run: one sample of each padded length, longest first (so that buffers grow once), then a full
+    batch of each: first the longest, then by how many samples have that length, so that what is met most is warm if time runs out."""
     padded = padded_lengths(samples.lengths, policy, samples.max_length)
-    _, first = np.unique(-padded[by_length], return_index=True)
-    batches = [by_length[[place]] for place in first]
-    if largest > 1:
-        middle = len(by_length) // 2
-        batches += [np.resize(part, largest) for part in (by_length[:largest], by_length[middle : middle + largest], by_length[-largest:])]
+    widths, first, counts = np.unique(padded, return_index=True, return_counts=True)
+    batches = [np.array([place]) for place in first[::-1]]
+    longest = np.arange(len(widths)) == len(widths) - 1
+    for bucket in np.lexsort((-counts, ~longest)):
+        rows = min(largest, policy.most_rows(int(widths[bucket])))
+        if rows > 1:
+            batches.append(np.resize(np.flatnonzero(padded == widths[bucket]), rows))
     return batches

@@ -83,7 +83,7 @@ def replay(out: Path, scenario: str, file: Path | str, **settings: Any) -> Finis
 
 def planned(run: Run, mode: str) -> Made:
     """What LoadGen makes for the settings that the run says it was played by."""
-    resolved = dict(run.config["resolved"])
+    resolved = {name: value for name, value in run.config["resolved"].items() if name != "batching"}  # which LoadGen does not know
     resolved["latency_bound_ns"] = resolved["latency_bound_ns"] or 0
     resolved["seeds"] = Seeds(**resolved["seeds"])
     resolved["accuracy_log"] = loadgen.AccuracyLog(**resolved["accuracy_log"])
@@ -101,7 +101,7 @@ def test_a_performance_run_and_its_logs(tmp_path: Path, scenario: str) -> None:
     calls VALID."""
     done = measure(tmp_path, scenario, min_queries=700)
     assert done.run.verdict["valid"], done.run.verdict["reasons"]
-    assert {file.name for file in done.folder.iterdir()} == {*LOGS, "queries.parquet", "report.md", "run.json"}
+    assert {file.name for file in done.folder.iterdir()} == {*LOGS, "queries.parquet", "report.md", "report.html", "run.json"}
     assert set(done.run.files.values()) >= LOGS
     made = planned(done.run, "PerformanceOnly").phases[0]
     both = min(len(made.sample), len(done.columns.sample))

@@ -80,6 +80,21 @@ def test_probe_batches_are_of_real_samples_and_start_small() -> None:
     assert all(0 <= batch.min() <= batch.max() < 20 for batch in batches)
 
 
+def test_probe_batches_keep_to_the_limit_of_tokens() -> None:
+    """Samples of 64 tokens, 256 a call: no batch of more than 4, and none of a size that was timed already."""
+    batches = probe.probe_batches(samples(20), Policy("sorted", 12, max_tokens=256), seed=0)
+    assert [len(batch) for batch in batches] == [1] * 28 + [2] * 4 + [4] * 4
+
+
+def test_expected_rates_are_those_of_the_calls_that_the_run_will_make() -> None:
+    """A call costs 10 ms and 10 us a token: with 256 tokens a call it holds 4 rows of 64, so 4 samples take 12.56 ms; without a limit 32
+    take 30.48."""
+    scenario = plugins.load("scenarios", "offline").create()
+    model = probe.ServiceModel(10 * MS_NS, 10_000.0, 0.0, (1.0,), probes=1)
+    for policy, expected in ((Policy("sorted", 32, max_tokens=256), 4 / 0.01256), (Policy("sorted", 32), 32 / 0.03048)):
+        assert probe.offline_rate(scenario, Settings(min_queries=64), model, samples(320), policy, 1) == pytest.approx(expected)
+
+
 def test_a_disturbed_probe_still_finds_the_usual_times() -> None:
     """One call in twenty-five takes ten times as long: the model is that of the others, and the noise holds no such call."""
     rows = np.tile([1, 1, 2, 4, 8], 20)

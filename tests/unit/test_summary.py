@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness import summary
+from harness import plugins, summary
 from harness.batching import Policy
 from harness.core import Columns, Limits, Samples, Settings, Traffic
 from harness.testing import simulate
@@ -31,6 +31,31 @@ def test_fixed_batching_pads_everything_to_the_maximum() -> None:
     """The same run under `fixed` computes 4 * 384 tokens."""
     found = summary.throughput(run([0, 0, 0, 0]), SAMPLES, Policy("fixed", 2))
     assert found["padding_share"] == pytest.approx(1 - 96 / (4 * 384))
+
+
+def test_a_packed_backend_computes_no_padding() -> None:
+    """What is laid out does not count: the share is 0, and tokens are the real ones."""
+    found = summary.throughput(run([0, 0, 0, 0]), SAMPLES, Policy("fixed", 2), packed=True)
+    assert (found["padding_share"], found["tokens_per_second"]) == (0.0, pytest.approx(48.0))
+
+
+@pytest.mark.parametrize("kind", ["sorted", "fifo", "fixed"])
+@pytest.mark.parametrize("scenario", ["single-stream", "multi-stream", "server", "offline"])
+def test_every_scenario_has_its_padding_and_tokens(scenario: str, kind: str) -> None:
+    """Tokens and padding of each row's call, added up one by one, whichever way the rows came together."""
+    made = plugins.load("scenarios", scenario).create()
+    settings = Settings(min_duration_ns=10**8, min_queries=30, target_qps=2000.0)
+    policy = Policy(kind, 8, max_tokens=100, pad_to=(16, 32))  # type: ignore[arg-type]
+    columns = simulate(made.traffic(settings, 4), policy, lambda _: 3_000_000, lengths=SAMPLES.lengths, max_length=SAMPLES.max_length)
+    found = summary.throughput(columns, SAMPLES, policy)
+    lengths = SAMPLES.lengths[columns.sample]
+    computed = 0
+    for call in np.unique(columns.batch):
+        longest = int(lengths[columns.batch == call].max())
+        width = 384 if kind == "fixed" else next(width for width in (16, 32, 384) if longest <= width)
+        computed += width * int((columns.batch == call).sum())
+    assert found["padding_share"] == pytest.approx(1 - int(lengths.sum()) / computed)
+    assert found["tokens_per_second"] == pytest.approx(int(lengths.sum()) / (columns.done_ns.max() / 1e9))
 
 
 def test_lateness_is_of_workers_that_waited() -> None:
