@@ -1,18 +1,18 @@
-"""PyTorch eager, through transformers: FP32, or autocast (BF16 on CPU, FP16 on CUDA).
+"""PyTorch, through transformers: FP32, TF32, autocast (BF16 on CPU, FP16 on CUDA) or dynamic INT8; compiled or packed if asked.
 
 `amp` is autocast as PyTorch defines it, with two refinements that change no matrix product for the worse: the weights of linear layers
 are cast once at load instead of on every call, and the head (the last layer, under 0.1 % of the work) stays in FP32. On two
 Zen 4 cores this is within 3 % of a model converted to BF16 throughout, and its logits are nearer to FP32 (rms difference over 240 SQuAD
 questions: 0.014; autocast with its head in BF16: 0.018; all BF16: 0.022).
+
+On a CPU the weights of linear layers are brought into oneDNN's order once, query, key and value are one product, and the activation of
+the feed-forward layer is part of its product; `+eager` leaves transformers' module as it is.
 """
 
 from __future__ import annotations
 
-import inspect
-import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,27 @@ import torch
 from numpy.typing import NDArray
 
 from harness.core import Backend, BackendOptions, Batch, Model
-from harness.errors import BackendError, DataError, MissingError, UsageError
+from harness.errors import BackendError, UsageError
+from harness.runtimes import torch_compiled, torch_graphs, torch_int8, torch_linear, torch_packed
+from harness.runtimes.torch_device import device_of, instructions, native_bf16, stream_of
+from harness.runtimes.torch_model import OUTPUTS, open_model, takes_token_types
+from harness.runtimes.torch_observe import observe
+from harness.runtimes.torch_precision import autocast_dtype, body_of, cast_linears, keep_head_in_fp32, moved, set_tf32
+from harness.runtimes.torch_sparsity import sparsity_of
 
 REQUIRES: tuple[str, ...] = ("torch", "transformers")
-PRECISIONS: tuple[str, ...] = ("fp32", "amp", "amp-bf16", "amp-fp16")
+PRECISIONS: tuple[str, ...] = ("fp32", "tf32", "amp", "amp-bf16", "amp-fp16", "int8-dynamic")
+OPTIONS: tuple[str, ...] = ("eager", "compile", "packed", "cuda-graphs")
 
-_OUTPUTS = {"question-answering": ("start_logits", "end_logits"), "sequence-classification": ("logits",)}
+INT8 = "int8-dynamic"
+_CONFLICTS = (
+    ("compile", "packed", "rows of changing lengths are no one graph"),
+    ("compile", "eager", "they are opposites"),
+    ("compile", "cuda-graphs", "each would record the other"),
+    ("packed", "cuda-graphs", "a graph has fixed lengths"),
+    (INT8, "compile", "the compiler cannot look into INT8 layers"),
+    (INT8, "eager", "INT8 layers are what replaces transformers' own"),
+)
 
 
 def create(options: BackendOptions) -> Backend:
@@ -40,260 +55,215 @@ class PyTorch:
 
     def __init__(self, options: BackendOptions) -> None:
         self.options = options
+        self.precision = options.precision or PRECISIONS[0]
+        self.words = frozenset(options.options)
+        self.stream: torch.cuda.Stream | None = None
+        self.graphs: torch_graphs.Graphs | None = None
+        self.prepared = torch_linear.Prepared()
+        self.facts: dict[str, Any] = {}
+        self.packed = False
+        self.always_masked = False
+        self.compiled: torch_compiled.Compiled | None = None
+        self.graphs_allowed: int | None = None  # None while loading
 
     def load(self, model: Model | None) -> None:
-        """Raises UsageError for a device that is none, MissingError for what this machine lacks, DataError for a model that does not
-        open, and BackendError where the matrix products would not have the asked type."""
+        """Raises UsageError for a device that is none and for options that do not go together, MissingError for what this machine lacks,
+        DataError for a model that does not open, and BackendError where the matrix products would not have the asked type."""
         if model is None:
             raise BackendError("pytorch needs a model", "Give one with --model, or use the null backend.")
-        self.device = _device(self.options)
-        self.dtype = _dtype(self.options.precision or PRECISIONS[0], self.device)
+        _check_words(self.precision, self.words)
+        self.device = device_of(self.options)
+        self.dtype = autocast_dtype(self.precision, self.device)
+        self._check_device()
         torch.set_num_threads(self.options.threads)
-        torch.backends.cuda.matmul.allow_tf32 = False  # FP32 means FP32
-        torch.backends.cudnn.allow_tf32 = False
-        self.outputs = _OUTPUTS[model.head]
-        self.model = _moved(_open(model), self.device)
-        self.takes_types = _takes_token_types(self.model)
-        if self.dtype is not torch.float32:
-            _prepare_autocast(self.model, self.dtype, self.device)
-        self.stream = _stream(self.device)
-        self.matmul_dtype = self._observed_dtype()
+        set_tf32(self.precision == "tf32")
+        self.outputs = OUTPUTS[model.head]
+        self.model: Any = moved(open_model(model), self.device)
+        self.takes_types = takes_token_types(self.model)
+        self.sparsity = sparsity_of(body_of(self.model))
+        if "packed" in self.words:
+            self._pack()
+        self._convert(body_of(self.model))
+        self.stream = stream_of(self.device)
+        self.observed = observe(lambda: self.predict(_ones(1, 8)))
+        self._check_observed()
+        if "compile" in self.words:
+            self._compile()
+        if "cuda-graphs" in self.words:
+            self._record_graphs()
 
     def predict(self, batch: Batch | None) -> Mapping[str, NDArray[Any]]:
         """float32 outputs: start_logits and end_logits (batch, length), or logits (batch, labels)."""
         if batch is None:
             raise BackendError("pytorch was given no batch", "This is a bug in the caller: needs_inputs is True.")
         arrays = {"input_ids": batch.input_ids}
-        if int(batch.lengths.min()) < batch.input_ids.shape[1]:  # a mask of ones changes nothing and costs a little
+        padded = int(batch.lengths.min()) < batch.input_ids.shape[1]  # a mask of ones changes nothing and costs a little
+        if self.always_masked or (padded and not self.packed):
             arrays["attention_mask"] = batch.attention_mask
         if self.takes_types:
             arrays["token_type_ids"] = batch.token_type_ids
-        with torch.inference_mode():
+        with torch.inference_mode(), self._rows(batch):
             return self._on_cpu(arrays) if self.stream is None else self._on_cuda(arrays, self.stream)
 
     def close(self) -> None:
-        del self.model
-        if self.device.type == "cuda":
+        self.graphs = None
+        opened = self.__dict__.pop("model", None)  # None where `load` failed before there was one
+        if opened is not None and self.device.type == "cuda":
+            del opened
             torch.cuda.empty_cache()
 
     def describe(self) -> dict[str, Any]:
         import transformers
 
         cuda = self.device.type == "cuda"
+        kind = "tf32" if self.precision == "tf32" else self.observed.matmul_dtype
         return {
             "runtime": "pytorch",
             "version": torch.__version__,
             "transformers": transformers.__version__,
-            "precision": self.options.precision or PRECISIONS[0],
-            "matmul_dtype": str(self.matmul_dtype).removeprefix("torch."),
+            "precision": self.precision,
+            "options": sorted(self.words),
+            "matmul_dtype": kind,
+            "matmul_dtypes": dict(self.observed.dtypes),
             "head_dtype": "float32",
-            "method": "eager" if self.dtype is torch.float32 else "eager autocast, linear weights cast at load, FP32 head",
+            "method": self._method(),
             "device": str(self.device),
             "device_name": torch.cuda.get_device_name(self.device) if cuda else None,
             "threads": torch.get_num_threads(),
             "threads_scope": "process",
-            "attention": str(getattr(self.model.config, "_attn_implementation", "unknown")),
-            "instructions": "cuda" if cuda else torch.backends.cpu.get_cpu_capability(),
-            "native_half": None if cuda else _native_bf16(),
-            "tf32": False,
+            "attention": self.observed.attention_name,
+            "packed": self.packed,
+            "nodes": self.observed.nodes,
+            "quantised_matmuls": self.observed.quantised,
+            "prepared_weights": self.prepared.linears,
+            "joint_projections": self.prepared.joint_projections,
+            "fused_activations": self.prepared.fused_activations,
+            "sparsity": self.sparsity,
+            "instructions": instructions(self.device, kind),
+            "native_half": None if cuda else native_bf16(),
+            "tf32": self.precision == "tf32",
             "cuda": torch.version.cuda if cuda else None,
+            **self.facts,
         }
 
+    # ------------------------------------------------------------------------------------------------------------------- one call
+
+    def _rows(self, batch: Batch) -> AbstractContextManager[None]:
+        if not self.packed:
+            return nullcontext()
+        return torch_packed.running(torch_packed.rows_of(batch.lengths, batch.input_ids.shape[1], self.device))
+
     def _on_cpu(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        with self._autocast():
-            found = self.model(**{name: torch.from_numpy(values) for name, values in arrays.items()})
-        return {name: found[name].float().numpy() for name in self.outputs}
+        found = self._run({name: torch.from_numpy(values) for name, values in arrays.items()})
+        return {name: values.numpy() for name, values in found.items()}
 
     def _on_cuda(self, arrays: Mapping[str, NDArray[Any]], stream: torch.cuda.Stream) -> dict[str, NDArray[Any]]:
         """Pinned host memory both ways and a stream of our own, so that workers of one process overlap copies and kernels."""
         with torch.cuda.device(self.device), torch.cuda.stream(stream):
             pinned = {name: torch.from_numpy(values).pin_memory() for name, values in arrays.items()}
-            with self._autocast():
-                found = self.model(**{name: values.to(self.device, non_blocking=True) for name, values in pinned.items()})
-            results = {}
-            for name in self.outputs:
-                values = found[name].float()
-                results[name] = torch.empty(values.shape, dtype=torch.float32, pin_memory=True).copy_(values, non_blocking=True)
+            if self.graphs is None:
+                found = self._run({name: values.to(self.device, non_blocking=True) for name, values in pinned.items()})
+            else:
+                found = self.graphs.replay(pinned)
+            results = {
+                name: torch.empty(values.shape, dtype=torch.float32, pin_memory=True).copy_(values, non_blocking=True)
+                for name, values in found.items()
+            }
             stream.synchronize()
         return {name: values.numpy().copy() for name, values in results.items()}  # pinned memory is scarce, answers are kept
+
+    def _run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """FP32 outputs on the device for inputs on the device."""
+        with self._autocast():
+            found = self.model(**inputs) if self.compiled is None else self._run_compiled(self.compiled, inputs)
+        return {name: found[name].float() for name in self.outputs}
+
+    def _run_compiled(self, compiled: torch_compiled.Compiled, inputs: Mapping[str, torch.Tensor]) -> Any:
+        """Raises BackendError where the call compiled: its time would be the compiler's."""
+        found = compiled(**inputs)
+        if self.graphs_allowed is not None and compiled.graphs > self.graphs_allowed:
+            self.graphs_allowed = compiled.graphs
+            shape = tuple(inputs["input_ids"].shape)
+            raise BackendError(f"+compile: a batch of {shape} compiled the model again", "Leave +compile out, or give --pad-to.")
+        return found
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.dtype is torch.float32:
             return nullcontext()
-        return torch.autocast(self.device.type, self.dtype)
+        return torch.autocast(self.device.type, self.dtype, cache_enabled=False)  # all weights are cast already
 
-    def _observed_dtype(self) -> torch.dtype:
-        """Type of the first linear layer's result in a real call. Raises BackendError where it is not the asked one."""
-        seen: list[torch.dtype] = []
-        linear = next(module for module in self.model.modules() if isinstance(module, torch.nn.Linear))
-        hook = linear.register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
-        ones = np.ones((1, 8), np.int64)
-        self.predict(Batch(ones, ones, np.zeros_like(ones), np.array([8]), np.array([0])))
-        hook.remove()
-        if not seen or seen[0] is not self.dtype:
-            raise BackendError(f"pytorch: {self.dtype} matrix products were asked for, {seen} is what runs", "Use pytorch:fp32.")
-        return seen[0]
+    # ------------------------------------------------------------------------------------------------------------------- loading
 
+    def _check_device(self) -> None:
+        if self.precision == INT8:
+            torch_int8.check(self.device)
+        if "packed" in self.words:
+            torch_packed.check(self.dtype, self.device)
+        if "cuda-graphs" in self.words and self.device.type != "cuda":
+            raise UsageError("+cuda-graphs needs a CUDA device", "Leave it out, or use --device cuda.")
 
-# ----------------------------------------------------------------------------------------------------------- device and precision
+    def _pack(self) -> None:
+        torch_packed.pack(self.model, self.device, self.dtype)
+        self.packed = True
 
+    def _convert(self, body: torch.nn.Module) -> None:
+        """Bring the model into the asked precision and, on a CPU, its linear layers into the order the kernels want."""
+        if self.dtype is not torch.float32:
+            keep_head_in_fp32(self.model, self.device)
+        if self.precision == INT8:
+            torch_int8.quantise(body)
+        elif self.device.type == "cpu" and not self.words & {"eager", "compile"}:
+            self.prepared = torch_linear.prepare(body, self.dtype)
+        if self.dtype is not torch.float32:
+            cast_linears(body, self.dtype)
 
-def _device(options: BackendOptions) -> torch.device:
-    """`auto` is CUDA where there is one, workers spread over its devices in turn, else the CPU."""
-    if options.device == "auto":
-        return torch.device("cuda", options.worker % torch.cuda.device_count()) if torch.cuda.is_available() else torch.device("cpu")
-    try:
-        device = torch.device(options.device)
-    except RuntimeError as error:
-        raise UsageError(f"--device {options.device}: no such kind of device", _DEVICES) from error
-    if device.type == "cpu":
-        return torch.device("cpu")
-    if device.type != "cuda":
-        raise UsageError(f"--device {options.device}: pytorch runs on cpu and cuda here", _DEVICES)
-    return torch.device("cuda", _cuda_index(device))
+    def _check_observed(self) -> None:
+        """Raises BackendError where most matrix products of a real call are not of the asked type."""
+        asked = "int8" if self.precision == INT8 else str(self.dtype).removeprefix("torch.")
+        if self.observed.matmul_dtype != asked:
+            found = dict(self.observed.dtypes)
+            raise BackendError(f"pytorch: {asked} matrix products were asked for, {found} is what runs", "Use pytorch:fp32.")
 
+    def _compile(self) -> None:
+        self.compiled = torch_compiled.Compiled(self.model, self.device, per_token="start_logits" in self.outputs)
+        self.always_masked = True  # a model with and without a mask would be two graphs
+        longest = max((16, *self.options.shapes.lengths[-1:]))
+        self.facts["compile"] = self.compiled.compile_now(lambda rows, length: self.predict(_ones(rows, length)), longest)
+        self.graphs_allowed = self.compiled.graphs
 
-def _cuda_index(device: torch.device) -> int:
-    if torch.version.cuda is None:
-        cure = "Install a CUDA build of torch, or use --device cpu."
-        raise MissingError(f"--device {device}: this build of PyTorch ({torch.__version__}) has no CUDA", cure)
-    try:
-        torch.cuda.init()  # type: ignore[no-untyped-call]
-        count = torch.cuda.device_count()
-    except RuntimeError as error:
-        raise MissingError(
-            f"--device {device}: CUDA does not start: {_first_line(error)}", "Check nvidia-smi, or use --device cpu."
-        ) from error
-    index = device.index or 0
-    if index >= count:
-        raise MissingError(f"--device {device}: there are {count} CUDA devices", f"Use cuda:0 to cuda:{count - 1}, or --device cpu.")
-    return index
+    def _record_graphs(self) -> None:
+        assert self.stream is not None
+        self.always_masked = True
+        shapes = torch_graphs.buckets(self.options.shapes)
+        with torch.inference_mode(), torch.cuda.device(self.device):
+            self.graphs = torch_graphs.Graphs(self._run, self._example, self.stream)
+            self.graphs.record(shapes)
+        self.facts["cuda_graphs"] = len(shapes)
 
+    def _example(self, rows: int, length: int) -> dict[str, torch.Tensor]:
+        names = ("input_ids", "attention_mask", *(("token_type_ids",) if self.takes_types else ()))
+        return {name: torch.full((rows, length), int(name != "token_type_ids"), device=self.device) for name in names}
 
-def _stream(device: torch.device) -> torch.cuda.Stream | None:
-    return torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
-
-
-def _dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Type of the matrix products. Raises MissingError where the device would only emulate it."""
-    if precision == "fp32":
-        return torch.float32
-    cuda = device.type == "cuda"
-    if precision == "amp-fp16" or (precision == "amp" and cuda):
-        if cuda:
-            return torch.float16
-        raise MissingError("amp-fp16 needs a CUDA device; this CPU would emulate FP16", "Use pytorch:amp (BF16 on CPU) or pytorch:fp32.")
-    if precision not in PRECISIONS:
-        raise UsageError(f"pytorch has no precision {precision}", f"Use one of {', '.join(PRECISIONS)}.")
-    if cuda and torch.cuda.get_device_capability(device) < (8, 0):
-        raise MissingError(f"{torch.cuda.get_device_name(device)} has no BF16 (compute capability below 8.0)", "Use pytorch:amp-fp16.")
-    if not cuda and _native_bf16() is None:
-        raise MissingError("this CPU has no BF16 instructions; it would emulate them, slower than FP32", "Use pytorch:fp32.")
-    return torch.bfloat16
+    def _method(self) -> str:
+        """How it runs, in a sentence."""
+        kinds = {"compile": "compiled by inductor", "cuda-graphs": "CUDA graphs"}
+        how = next((text for word, text in kinds.items() if word in self.words), "eager")
+        if self.precision == INT8:
+            return f"{how}, dynamic INT8 linear layers (U8 activations by row, S8 weights by output), FP32 elsewhere"
+        parts = [how] if self.dtype is torch.float32 else [f"{how} autocast", "linear weights cast at load", "FP32 head"]
+        return ", ".join([*parts, *(["weights in oneDNN's order"] if self.prepared.linears else [])])
 
 
-def _native_bf16() -> str | None:
-    """Instruction set that multiplies BF16 on this CPU, None if there is none that PyTorch uses.
-
-    `torch.ops.mkldnn._is_mkldnn_bf16_supported()` is no answer: it is True wherever oneDNN can emulate (AVX-512 without BF16).
-    """
-    flags = _cpu_flags()
-    found = next((name for name in ("amx_bf16", "avx512_bf16", "bf16") if name in flags), None)  # "bf16": ARMv8.6
-    if found == "bf16" and platform.machine().lower() not in ("aarch64", "arm64"):
-        found = None
-    return found if found and _onednn_takes_bf16() else None
+def _check_words(precision: str, words: frozenset[str]) -> None:
+    if unknown := sorted(words - set(OPTIONS)):
+        raise UsageError(f"pytorch has no option +{unknown[0]}", f"Use {', '.join('+' + word for word in OPTIONS)}.")
+    asked = words | {precision}
+    for first, second, reason in _CONFLICTS:
+        if {first, second} <= asked:
+            raise UsageError(f"pytorch: {first} and {second} do not go together: {reason}", f"Leave {second} out.")
 
 
-def _onednn_takes_bf16() -> bool:
-    """False as well for a build of PyTorch without oneDNN, which has no fast BF16 on the CPU."""
-    asked = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return asked is not None and bool(asked())
-
-
-def _cpu_flags(path: Path = Path("/proc/cpuinfo")) -> set[str]:
-    if path.exists():
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        return next((set(line.split(":", 1)[1].split()) for line in lines if line.startswith(("flags", "Features"))), set())
-    asked: dict[str, str] = {"avx512_bf16": "_is_avx512_bf16_supported"}  # no /proc: PyTorch's own look at the CPU, where it has one
-    return {flag for flag, name in asked.items() if getattr(torch.cpu, name, lambda: False)()}
-
-
-# ------------------------------------------------------------------------------------------------------------------------- model
-
-
-def _open(model: Model) -> Any:
-    """The model in FP32 and evaluation mode. Raises DataError where a weight the head or the body needs is not in the files, or has another
-    shape than the configuration says: transformers would make it up."""
-    from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    auto = AutoModelForQuestionAnswering if model.head == "question-answering" else AutoModelForSequenceClassification
-    cure = "Give a model folder that save_pretrained wrote for this head."
-    try:
-        opened, report = auto.from_pretrained(
-            str(model.folder),
-            local_files_only=True,
-            use_safetensors=None if model.allow_pickle else True,
-            ignore_mismatched_sizes=True,  # its own error names no tensor; the report does
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        raise DataError(f"{model.folder}: transformers cannot open it for {model.head}: {_first_line(error)}", cure) from error
-    if mismatched := sorted(report["mismatched_keys"]):
-        wrong = "; ".join(
-            f"{name} is {tuple(found)} in the file and {tuple(wanted)} by config.json" for name, found, wanted in mismatched[:5]
-        )
-        raise DataError(f"{model.folder}: weights do not fit: {wrong} ({len(mismatched)} in all)", cure)
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise DataError(f"{model.folder}: weights are missing: {', '.join(missing[:5])} ({len(missing)} in all)", cure)
-    return opened.float().eval()
-
-
-def _moved(opened: Any, device: torch.device) -> Any:
-    """The model on `device`, copies finished, so that any stream may use it."""
-    try:
-        opened.to(device)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-    except RuntimeError as error:  # out of memory, driver trouble
-        raise MissingError(f"the model does not fit on {device}: {_first_line(error)}", "Use another --device or fewer workers.") from error
-    return opened
-
-
-def _takes_token_types(opened: Any) -> bool:
-    """RoBERTa's and DeBERTa's configurations say type_vocab_size 1 or 0: there is nothing to tell apart. DistilBERT has no such input."""
-    takes = "token_type_ids" in inspect.signature(opened.forward).parameters
-    return takes and int(getattr(opened.config, "type_vocab_size", 2) or 0) > 1
-
-
-def _prepare_autocast(opened: Any, dtype: torch.dtype, device: torch.device) -> None:
-    """Cast the weights of linear layers once (autocast casts them on every call) and keep what follows the encoder in FP32."""
-    for name, child in opened.named_children():
-        if name != opened.base_model_prefix:
-            child.forward = _in_fp32(child.forward, device)
-            continue
-        for module in child.modules():
-            if isinstance(module, torch.nn.Linear):
-                module.to(dtype)
-
-
-def _in_fp32(forward: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-    def plain(*inputs: Any, **named: Any) -> Any:
-        with torch.autocast(device.type, enabled=False):
-            return forward(*(_widened(value) for value in inputs), **{key: _widened(value) for key, value in named.items()})
-
-    return plain
-
-
-def _widened(value: Any) -> Any:
-    return value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-
-
-_DEVICES = "Use auto, cpu, cuda or cuda:N."
+def _ones(rows: int, length: int) -> Batch:
+    """A made-up batch without padding."""
+    ones = np.ones((rows, length), np.int64)
+    return Batch(ones, ones, np.zeros_like(ones), np.full(rows, length), np.zeros(rows, np.int64))

@@ -14,6 +14,7 @@ from backends import pytorch
 from harness.core import BackendOptions, Batch, Model
 from harness.errors import BackendError, DataError, MissingError, UsageError
 from harness.models import resolve
+from harness.runtimes import torch_device, torch_linear, torch_precision
 from tests.tiny_models import VOCABULARY, change_config, write_model
 
 QA = "question-answering"
@@ -38,7 +39,7 @@ def batch(lengths: list[int], width: int) -> Batch:
     return Batch(ids, mask, np.zeros_like(ids), np.array(lengths), np.arange(len(lengths)))
 
 
-needs_bf16 = pytest.mark.skipif(pytorch._native_bf16() is None, reason="this CPU has no BF16 instructions")
+needs_bf16 = pytest.mark.skipif(torch_device.native_bf16() is None, reason="this CPU has no BF16 instructions")
 
 
 # ---------------------------------------------------------------------------------------------------------- devices and precisions
@@ -64,7 +65,7 @@ def test_fp16_on_cpu(folder: Path) -> None:
 @pytest.mark.parametrize("precision", ["amp", "amp-bf16"])
 def test_bf16_without_instructions(folder: Path, monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
     """BF16 on a CPU that would emulate it is refused with the cure."""
-    monkeypatch.setattr(pytorch, "_cpu_flags", lambda: {"avx2", "avx512f", "avx512bw"})
+    monkeypatch.setattr(torch_device, "cpu_flags", lambda: {"avx2", "avx512f", "avx512bw"})
     with pytest.raises(MissingError, match="emulate") as caught:
         load(folder, precision)
     assert caught.value.cure == "Use pytorch:fp32."
@@ -84,11 +85,11 @@ def test_bf16_without_instructions(folder: Path, monkeypatch: pytest.MonkeyPatch
 def test_instruction_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, machine: str, found: str | None) -> None:
     """BF16 is native with AMX, AVX-512 BF16 or ARMv8.6, read from the flags Linux shows; AVX-512 alone is not enough."""
     (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{text}\nprocessor\t: 1\n{text}")
-    flags = pytorch._cpu_flags(tmp_path / "cpuinfo")
-    monkeypatch.setattr(pytorch, "_cpu_flags", lambda: flags)
-    monkeypatch.setattr(pytorch, "_onednn_takes_bf16", lambda: True)
-    monkeypatch.setattr(pytorch.platform, "machine", lambda: machine)
-    assert pytorch._native_bf16() == found
+    flags = torch_device.cpu_flags(tmp_path / "cpuinfo")
+    monkeypatch.setattr(torch_device, "cpu_flags", lambda: flags)
+    monkeypatch.setattr(torch_device, "_onednn_takes_bf16", lambda: True)
+    monkeypatch.setattr(torch_device.platform, "machine", lambda: machine)
+    assert torch_device.native_bf16() == found
 
 
 def test_fp32_is_fp32(folder: Path) -> None:
@@ -117,7 +118,7 @@ def test_weights_cast_once_change_nothing(folder: Path) -> None:
     from transformers import AutoModelForQuestionAnswering
 
     plain = AutoModelForQuestionAnswering.from_pretrained(str(folder)).eval()
-    plain.qa_outputs.forward = pytorch._in_fp32(plain.qa_outputs.forward, torch.device("cpu"))
+    plain.qa_outputs.forward = torch_precision.in_fp32(plain.qa_outputs.forward, torch.device("cpu"))
     question = batch([20, 12], 20)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         wanted = plain(
@@ -125,18 +126,18 @@ def test_weights_cast_once_change_nothing(folder: Path) -> None:
             attention_mask=torch.from_numpy(question.attention_mask),
             token_type_ids=torch.from_numpy(question.token_type_ids),
         )
-    assert np.array_equal(load(folder, "amp").predict(question)["end_logits"], wanted.end_logits.float().numpy())
+    assert np.array_equal(load(folder, "amp", options=("eager",)).predict(question)["end_logits"], wanted.end_logits.float().numpy())
 
 
 def test_silent_fallback_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If matrix products do not run in the asked type, load raises: here autocast is switched off behind its back."""
     from contextlib import nullcontext
 
-    monkeypatch.setattr(pytorch, "_native_bf16", lambda: "avx512_bf16")
-    monkeypatch.setattr(pytorch, "_prepare_autocast", lambda *arguments: None)
+    monkeypatch.setattr(torch_precision, "native_bf16", lambda: "avx512_bf16")
+    monkeypatch.setattr(pytorch, "cast_linears", lambda *arguments: None)
     monkeypatch.setattr(pytorch.PyTorch, "_autocast", lambda self: nullcontext())
     with pytest.raises(BackendError, match="is what runs"):
-        load(folder, "amp")
+        load(folder, "amp", options=("eager",))
 
 
 def test_threads(folder: Path) -> None:
@@ -147,6 +148,63 @@ def test_threads(folder: Path) -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+# -------------------------------------------------------------------------------------------------------------------- what is told
+
+
+@pytest.mark.skipif(not torch_linear.can_prepare(torch.float32), reason="no prepared products in this build of PyTorch")
+def test_prepared_weights_are_told(folder: Path) -> None:
+    """Two layers of BERT have four prepared products each, one for three projections and one with its activation; `+eager` has none."""
+    prepared, eager = load(folder).describe(), load(folder, options=("eager",)).describe()
+    keys = ("prepared_weights", "joint_projections", "fused_activations")
+    assert [prepared[key] for key in keys] == [8, 2, 2]
+    assert [eager[key] for key in keys] == [0, 0, 0]
+    assert prepared["nodes"]["mkldnn"] == 8
+    assert set(eager["nodes"]) == {"aten"}
+    assert "weights in oneDNN's order" in prepared["method"]
+    assert eager["method"] == "eager"
+
+
+@pytest.mark.skipif(torch_device.native_int8() is None, reason="this CPU has no INT8 products")
+def test_int8_is_told(folder: Path) -> None:
+    """Eight linear layers are quantised; the head and two attentions of two products each are not."""
+    said = load(folder, "int8-dynamic").describe()
+    assert said["matmul_dtype"] == "int8"
+    assert said["matmul_dtypes"] == {"int8": 8, "float32": 1}
+    assert said["quantised_matmuls"] == {"quantised": 8, "total": 13, "share": 0.6154}
+    assert torch_device.native_int8() in said["instructions"]
+
+
+@needs_bf16
+def test_instructions_are_told(folder: Path) -> None:
+    """The instruction set that multiplies BF16 is named where BF16 is what runs, and only there."""
+    assert torch_device.native_bf16() in load(folder, "amp").describe()["instructions"]
+    assert len(load(folder).describe()["instructions"]) == 1
+
+
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("amp", marks=needs_bf16)])
+def test_pruned_checkpoint(folder: Path, precision: str) -> None:
+    """A 2:4 pruned checkpoint runs as any other, with its own answers, and its zeros are told."""
+    dense = load(folder, precision)
+    weights = load_file(folder / "model.safetensors")
+    pruned = {name: _two_of_four(values) if "layer." in name and values.ndim == 2 else values for name, values in weights.items()}
+    save_file(pruned, folder / "model.safetensors", {"format": "pt"})
+    sparse = load(folder, precision)
+    assert dense.describe()["sparsity"] is None
+    assert sparse.describe()["sparsity"] == {"zeros": 0.5, "two_of_four": 1.0, "computed": "dense"}
+    question = batch([20, 12], 20)
+    first, second = (backend.predict(question)["start_logits"] for backend in (dense, sparse))
+    assert np.abs(first - second).max() > 0.1
+    plain = load(folder, options=("eager",)).predict(question)["start_logits"]
+    np.testing.assert_allclose(second, plain, atol=1e-4 if precision == "fp32" else 0.1)
+
+
+def _two_of_four(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The two smaller ones of each four inputs set to zero."""
+    groups = np.abs(values.reshape(-1, 4))
+    kept = groups.argsort(axis=1).argsort(axis=1) >= 2
+    return (values.reshape(-1, 4) * kept).reshape(values.shape).astype(values.dtype)
 
 
 # ------------------------------------------------------------------------------------------------------------------------- models
