@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import answers as checked
-from harness.core import MS_NS, Answer, Int64, Output, Samples, TaskOptions
-from harness.errors import RunError, UsageError
+from harness import calibration as calibrating
+from harness.core import MS_NS, Answer, Calibration, Int64, Output, Samples, TaskOptions
+from harness.errors import MissingError, RunError, UsageError
 from harness.features import Arrays, cached_features, check_ragged, fingerprint, samples_of
 from harness.metrics import Values
 from harness.tokenization import CHUNK, Vocabulary, load_vocabulary
@@ -67,6 +68,16 @@ class Kind:
     ordered: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What reads examples that are not scored: `read` a file in the layout of the task, `tokenised` the examples as the task asks them.
+    `beside` are names of training files beside the scored one; none where only `--calibration` can say where they are."""
+
+    read: Callable[[Path], Examples]
+    tokenised: Callable[[Examples], Samples]
+    beside: tuple[str, ...] = ()
+
+
 def make(
     kind: Kind,
     examples: Examples,
@@ -76,8 +87,11 @@ def make(
     comparable: bool,
     max_length: int = MAX_LENGTH,
     latency_bound_ns: int = LATENCY_BOUND_NS,
+    read: Callable[[Path], Examples] | None = None,
+    beside: tuple[str, ...] = (),
 ) -> ClassificationTask:
-    """The task of asking `examples`, tokenised for a model; features are kept in `options.cache`.
+    """The task of asking `examples`, tokenised for a model; features are kept in `options.cache`. `read` and `beside` are those of
+    `Training`; without `read` there is nothing to calibrate with.
 
     Raises UsageError for label names that cannot be understood and for a maximum length that leaves no room, MissingError and DataError
     for the tokenizer.
@@ -99,7 +113,12 @@ def make(
         comparable=comparable,
         latency_bound_ns=latency_bound_ns,
         cache_note=features.note,
+        training=None if read is None else Training(read, lambda found: _tokenised(found, vocabulary, length), beside),
     )
+
+
+def _tokenised(examples: Examples, vocabulary: Vocabulary, max_length: int) -> Samples:
+    return samples_of(build(examples, vocabulary, max_length), vocabulary.pad_id, max_length)
 
 
 # ----------------------------------------------------------------------------------------------------------------------- labels
@@ -168,6 +187,11 @@ def build(examples: Examples, vocabulary: Vocabulary, max_length: int) -> Arrays
     }
 
 
+def texts_of(examples: Examples) -> list[tuple[str, ...]]:
+    """The text or the two texts of each example."""
+    return list(zip(examples.first, examples.second, strict=True)) if examples.second else [(text,) for text in examples.first]
+
+
 def _encodings(examples: Examples, vocabulary: Vocabulary) -> Iterator[Encoding]:
     texts = list(zip(examples.first, examples.second, strict=True)) if examples.second else list(examples.first)
     for start in range(0, len(texts), CHUNK):
@@ -204,6 +228,7 @@ class ClassificationTask:
         comparable: bool,
         latency_bound_ns: int,
         cache_note: str,
+        training: Training | None = None,
     ) -> None:
         self.kind, self.dataset, self.samples = kind, examples, samples
         self.name, self.metric = kind.name, kind.metric
@@ -211,6 +236,7 @@ class ClassificationTask:
         self.fingerprint, self.data_name, self.comparable = fingerprint, data_name, comparable
         self.latency_bound_ns, self.cache_note = latency_bound_ns, cache_note
         self._order = order
+        self._training = training
 
     def score(self, answers: Mapping[int, Answer]) -> dict[str, float]:
         """What the kind's scorer makes of the examples in `answers`, and `examples` (how many).
@@ -251,6 +277,36 @@ class ClassificationTask:
     def subset(self, count: int, seed: int) -> Int64:
         """`count` examples."""
         return checked.draw(count, len(self.samples), seed)
+
+    def calibration(self, count: int, seed: int) -> Calibration:
+        """`count` examples of the training file beside the scored one, of the built-in sets those of the other sets, none with the texts of
+        an example that is scored. Raises MissingError where there is none, and DataError."""
+        training = self._trainable()
+        if calibrating.is_built_in(self.dataset.path):
+            texts = calibrating.borrowed_texts(self.dataset.path, bool(self.dataset.second))
+            return self._drawn(training, texts, count, seed, "sentences of the other built-in sample sets")
+        if not training.beside:
+            raise MissingError(f"{self.dataset.path}: no training data is known for it", calibrating.USE_ANOTHER)
+        return self.calibration_from(calibrating.training_file(self.dataset.path, training.beside), count, seed)
+
+    def calibration_from(self, file: Path, count: int, seed: int) -> Calibration:
+        """`count` examples of a file in the layout of the data, none with the texts of an example that is scored. Raises MissingError and
+        DataError."""
+        training = self._trainable()
+        return self._drawn(training, texts_of(training.read(file)), count, seed, file.name)
+
+    def _trainable(self) -> Training:
+        if self._training is None:
+            raise MissingError(
+                f"--task {self.name} has no training data to calibrate with", "Use a precision that needs none, such as int8."
+            )
+        return self._training
+
+    def _drawn(self, training: Training, texts: Sequence[tuple[str, ...]], count: int, seed: int, source: str) -> Calibration:
+        kept = calibrating.drawn(calibrating.never_scored(texts, texts_of(self.dataset), source), count, seed)
+        first, second = zip(*((texts[number][0], texts[number][-1]) for number in kept), strict=True)
+        examples = Examples(self.dataset.path, "", first, second if self.dataset.second else (), (0.0,) * len(kept), tuple(map(str, kept)))
+        return calibrating.of_samples(training.tokenised(examples), f"{len(kept)} of {source}, drawn with seed {seed}")
 
     def _prediction(self, sample: int, answer: Answer) -> float:
         logits = checked.logits(answer, "logits", (self.outputs[0].width,), sample)

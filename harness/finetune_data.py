@@ -9,12 +9,11 @@ from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness import finetune_spans, own_data, own_labels, own_task, plugins, squad_windows
+from harness import calibration, finetune_spans, own_data, own_labels, own_task, plugins, squad_windows
 from harness.checkpoint import Head
 from harness.classification import ClassificationTask
-from harness.core import Int64, Samples, Task, TaskOptions
+from harness.core import Task, TaskOptions
 from harness.errors import DataError, MissingError, UsageError
 from harness.finetune_loop import TrainingSet
 from harness.glue import Dataset
@@ -160,19 +159,8 @@ def _spans(source: Source, task: SquadTask, tokenizer: Path) -> Prepared:
     if not len(kept):
         raise DataError(f"{source.train}: no answer stands in its context", "Give answers as they are written in the context.")
     left_out = len(task.dataset.questions) - len(np.unique(arrays["question"][kept]))
-    data = TrainingSet(_some(task.samples, kept), targets[kept])
+    data = TrainingSet(calibration.some(task.samples, kept), targets[kept])
     return Prepared(data, "question-answering", (), task.fingerprint, source.train.name, length, left_out)
-
-
-def _some(samples: Samples, kept: Int64) -> Samples:
-    """These samples alone."""
-    parts = [slice(int(samples.offsets[sample]), int(samples.offsets[sample + 1])) for sample in kept]
-
-    def of(array: NDArray[Any]) -> NDArray[Any]:
-        return np.concatenate([array[part] for part in parts])
-
-    offsets = np.cumsum([0, *(part.stop - part.start for part in parts)], dtype=np.int64)
-    return Samples(of(samples.input_ids), of(samples.token_type_ids), offsets, samples.pad_id, samples.max_length)
 
 
 # ------------------------------------------------------------------------------------------------------------------------- score

@@ -122,7 +122,15 @@ def create(kind: Kind, dataset: Dataset, built_in: Path, options: TaskOptions) -
     """
     examples = read(dataset, built_in if options.data is None else find_file(options.data, dataset.files))
     data_name = "built-in sample set" if examples.path == built_in else name_of(dataset, examples)
-    return make(kind, examples, options, data_name=data_name, comparable=is_official(dataset, examples))
+    return make(
+        kind,
+        examples,
+        options,
+        data_name=data_name,
+        comparable=is_official(dataset, examples),
+        read=partial(read, dataset),
+        beside=("train.tsv",),
+    )
 
 
 def is_official(dataset: Dataset, examples: Examples) -> bool:

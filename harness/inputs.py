@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from harness import models, plugins
+from harness.calibration import CalibratedFromFile
 from harness.checkpoint import Head
 from harness.config import OWN, RunConfig, flag
 from harness.core import Calibrated, Calibration, Model, Task, TaskOptions
@@ -95,10 +96,29 @@ CALIBRATION_SEED = 20_241_121
 """Draws the calibration samples. Any constant would do."""
 
 
+def calibration_for(config: RunConfig, task: Task, precision: str, calibrated: tuple[str, ...]) -> Calibration | None:
+    """Samples for a backend with these `calibrated` precisions: what one of them needs; what another INT8 precision is checked with, which
+    does without where there is none. Raises MissingError where samples are needed and the task has none, or the user named a file."""
+    if precision in calibrated:
+        return calibration(config, task)
+    if not (calibrated and precision.startswith("int8")):
+        return None
+    try:
+        return calibration(config, task)
+    except MissingError:
+        if config.calibration is not None:
+            raise
+        return None
+
+
 def calibration(config: RunConfig, task: Task) -> Calibration:
     """Samples to calibrate with, never scored ones. Raises MissingError where the task has none."""
     if not isinstance(task, Calibrated):
         raise MissingError(
             f"--task {config.task} has no samples to calibrate {config.backend} with", "use a precision that needs none, such as int8"
         )
-    return task.calibration(config.calibration_samples, CALIBRATION_SEED)
+    if config.calibration is None:
+        return task.calibration(config.calibration_samples, CALIBRATION_SEED)
+    if not isinstance(task, CalibratedFromFile):
+        raise UsageError(f"--calibration: --task {config.task} reads no calibration file", "leave it out")
+    return task.calibration_from(config.calibration, config.calibration_samples, CALIBRATION_SEED)

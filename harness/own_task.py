@@ -16,11 +16,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import calibration as calibrating
 from harness import classification, metrics, own_data, own_labels, own_questions, own_scores, squad_task, squad_windows
-from harness.core import Answer, Task, TaskOptions
-from harness.errors import UsageError
+from harness.core import Answer, Calibration, Task, TaskOptions
+from harness.datafiles import SquadData
+from harness.errors import MissingError, UsageError
 from harness.features import cached_features, fingerprint
-from harness.own_settings import read_settings
+from harness.own_settings import Settings, read_settings
+from harness.own_table import FORMATS
 from harness.tokenization import load_vocabulary
 
 DEFAULT_SPANS_MODEL = "minilm-squad"
@@ -59,6 +62,7 @@ def _labelled(own: own_data.Own, options: TaskOptions) -> Task:
         comparable=False,
         max_length=settings.max_length or classification.MAX_LENGTH,
         latency_bound_ns=settings.latency_bound_ns or classification.LATENCY_BOUND_NS,
+        read=lambda file: own_labels.examples(own_data.read(replace(settings, data=file)), options.labels)[0],
     )
 
 
@@ -114,6 +118,7 @@ def _spans(own: own_data.Own, options: TaskOptions) -> OwnSpans:
             max_length=length,
         )
     )
+    task.settings = settings
     task.metric = own.metric
     task.latency_bound_ns = settings.latency_bound_ns or squad_task.LATENCY_BOUND_NS
     return task
@@ -123,6 +128,12 @@ class OwnSpans(squad_task.SquadTask):
     """Questions on contexts in any script. Texts are compared as `metrics.normalize_answer` leaves them, after `own_scores.separated`."""
 
     name = "own"
+    layouts = FORMATS
+    settings: Settings
+
+    def calibration(self, count: int, seed: int) -> Calibration:  # noqa: ARG002 - as the task protocol has it
+        """Raises MissingError: which file holds training data is not said anywhere."""
+        raise MissingError(f"{self.dataset.path}: no training data is known for it", calibrating.USE_ANOTHER)
 
     def score(self, answers: Mapping[int, Answer]) -> dict[str, float]:
         """`exact_match`, `f1` and `examples` over the questions whose windows are all in `answers`; other questions do not count.
@@ -137,6 +148,9 @@ class OwnSpans(squad_task.SquadTask):
     def points(self, answers: Mapping[int, Answer]) -> NDArray[np.float64]:
         """Exact match or F1 of each question whose windows are all in `answers`, 0 to 100."""
         return 100.0 * np.array(self._judged(answers)[self.metric == "f1"], np.float64)
+
+    def _read_training(self, file: Path) -> SquadData:
+        return own_questions.questions(own_data.read(replace(self.settings, data=file)))
 
     def _judged(self, answers: Mapping[int, Answer]) -> tuple[Sequence[float], Sequence[float]]:
         """Exact match and F1 of each complete question, 0 to 1."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from harness import squad2_scores, squad_answers
 from harness.core import Answer
+from harness.datafiles import SquadData, read_squad
 from harness.errors import BackendError
 from harness.squad_task import SquadTask, nothing_to_score
 
@@ -26,6 +28,7 @@ class Squad2Task(SquadTask):
     """
 
     name = "squad2"
+    training = ("train-v2.0.json", "train-v2.0.partial.json", *SquadTask.training)
 
     def score(self, answers: Mapping[int, Answer]) -> dict[str, float]:
         """`f1`, `exact_match` and `examples` over the questions whose windows are all in `answers`, and what else
@@ -60,6 +63,9 @@ class Squad2Task(SquadTask):
         if span is None:
             return None
         return NO_ANSWER if squad_answers.null_score(*self._logits(sample, answer)) - span.score > THRESHOLD else (span.start, span.end)
+
+    def _read_training(self, file: Path) -> SquadData:
+        return read_squad(file, unanswerable=True)
 
     def _judged(self, answers: Mapping[int, Answer]) -> tuple[Sequence[float], Sequence[float]]:
         points = self._official(answers).points()

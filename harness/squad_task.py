@@ -7,17 +7,19 @@ reference for BERT; see `harness/squad_windows.py` and `harness/squad_answers.py
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import answers as checked
+from harness import calibration as calibrating
 from harness import metrics, squad_answers, squad_windows
-from harness.core import MS_NS, Answer, Int64, Output, TaskOptions
-from harness.datafiles import SquadData
+from harness.core import MS_NS, Answer, Calibration, Int64, Output, TaskOptions
+from harness.datafiles import SquadData, read_squad
 from harness.errors import RunError
 from harness.features import Features, cached_features, fingerprint, samples_of
 from harness.tokenization import Vocabulary, load_vocabulary
@@ -94,6 +96,10 @@ class SquadTask:
     metric = "f1"
     outputs: Sequence[Output] = (Output("start_logits", per_token=True), Output("end_logits", per_token=True))
     latency_bound_ns = LATENCY_BOUND_NS
+    training: Sequence[str] = ("train-v1.1.json", "train-v1.1.partial.json")
+    """Names of training files beside the scored one."""
+    layouts: Sequence[str] = (".json",)
+    """Endings of data files; another file is a list."""
 
     def __init__(self, asked: Asked) -> None:
         arrays = asked.features.arrays
@@ -155,6 +161,45 @@ class SquadTask:
         """All windows of `count` questions."""
         questions = checked.draw(count, len(self.dataset.questions), seed)
         return np.flatnonzero(np.isin(self._arrays["question"], questions))
+
+    # ---------------------------------------------------------------------------------------------------------------- calibration
+
+    def calibration(self, count: int, seed: int) -> Calibration:
+        """`count` windows of questions of the training file beside the scored one, of the built-in set those made of the built-in QNLI set;
+        none on a context that is scored. Raises MissingError where there is none, and DataError."""
+        if calibrating.is_built_in(self.dataset.path):
+            return self._drawn(calibrating.borrowed_questions(), count, seed, "questions of the built-in qnli set, on its sentences")
+        return self.calibration_from(calibrating.training_file(self.dataset.path, self.training), count, seed)
+
+    def calibration_from(self, file: Path, count: int, seed: int) -> Calibration:
+        """`count` windows of a file in the layout of the data, none on a context that is scored; or those that a list names by id of the
+        question or number of the sample, which are samples of the scored set: MLPerf's calibration lists are such, and allowed there.
+        Raises MissingError, DataError and UsageError."""
+        if file.suffix.lower() in self.layouts:
+            return self._drawn(self._read_training(file), count, seed, file.name)
+        kept = calibrating.listed(file, calibrating.read_list(file), self._windows_of(), len(self.samples))[:count]
+        source = f"{len(kept)} samples of {self.data_name} that {file.name} lists: they are scored as well, as MLPerf's lists are"
+        return calibrating.of_samples(calibrating.some(self.samples, kept), source)
+
+    def _windows_of(self) -> Callable[[str], Sequence[int]]:
+        places = {question.id: number for number, question in enumerate(self.dataset.questions)}
+        return lambda name: range(*self._windows[places[name] : places[name] + 2]) if name in places else ()
+
+    def _read_training(self, file: Path) -> SquadData:
+        return read_squad(file)
+
+    def _drawn(self, data: SquadData, count: int, seed: int, source: str) -> Calibration:
+        texts = [(data.contexts[question.context], question.text) for question in data.questions]
+        scored = {calibrating.spelled([context]) for context in self.dataset.contexts}
+        apart = [number for number, (context, _) in enumerate(texts) if calibrating.spelled([context]) not in scored]
+        if len(apart) < calibrating.LEAST:
+            raise calibrating.too_few(len(apart), source)
+        few = calibrating.some_questions(data, calibrating.drawn(apart, count, seed))
+        windows = samples_of(
+            squad_windows.build(few, self._vocabulary, self.samples.max_length), self._vocabulary.pad_id, self.samples.max_length
+        )
+        kept = checked.draw(count, len(windows), seed)
+        return calibrating.of_samples(calibrating.some(windows, kept), f"{len(kept)} of {source}, drawn with seed {seed}")
 
     def _complete(self, answers: Mapping[int, Answer]) -> Iterator[tuple[int, range]]:
         """Number and windows of each question whose windows are all in `answers`."""
