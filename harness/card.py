@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from harness import units
+from harness import batching_facts, instances_words, units
 from harness.core import Reason, Run
 from harness.early_stopping import required
 from harness.errors import ExitCode
@@ -63,7 +63,10 @@ def make(run: Run) -> Card:
         ("early stopping", _early_stopping(run)),
         ("throughput", _throughput(run)),
         ("padding", _padding(run)),
+        ("arithmetic", _arithmetic(run)),
+        ("model", _model(run)),
         ("traffic", _arrivals(run)),
+        ("workers", _workers(run)),
         ("find-peak", _find_peak(run)),
         ("official LoadGen", _official(run)),
         ("counted", _counted(run)),
@@ -267,7 +270,34 @@ def _padding(run: Run) -> str:
     padding = run.throughput.get("padding_share")
     if padding is None:
         return ""
-    return f"{units.share(padding)} of all tokens; batching {run.config.get('batching')}, max-batch {run.config.get('max_batch')}"
+    computed = "none is computed" if run.backend.get("packed") else f"{units.share(padding)} of all tokens"
+    return f"{computed}; batching {batching_facts.told(run.config)}"
+
+
+def _arithmetic(run: Run) -> str:
+    """Operations of real tokens per second of computing, and how far from the machine's limit that is."""
+    rate, share = run.throughput.get("operations_per_second"), run.throughput.get("peak_share")
+    if rate is None:
+        return ""
+    text = f"{units.scaled(rate)} operations/s"
+    peak = run.conditions.get("peak")
+    if share is not None and peak:
+        on = f" with {units.plural(peak['threads'], 'thread')}" if run.backend.get("device", "cpu") == "cpu" else ""
+        highest = f"{peak['precision'].upper()} peak of {units.scaled(peak['operations_per_second'])}/s{on}"
+        text += f", {units.share(share)} of the measured {highest}{'' if peak['quiet'] else ' (measured beside other work)'}"
+    wasted = run.throughput.get("operations_padding_share")
+    return f"{text}; {units.share(wasted)} of the computed operations were padding" if wasted else text
+
+
+def _model(run: Run) -> str:
+    """Sizes, and the arithmetic that one sample needs."""
+    model = run.model or {}
+    if model.get("operations_per_sample") is None:
+        return ""
+    told = [f"{units.scaled(model['parameters'])} parameters", f"{units.size(model['file_bytes'])} on disk"]
+    if model.get("bytes_in_memory"):
+        told.append(f"{units.size(model['bytes_in_memory'])} of {model['memory']} memory")
+    return f"{', '.join(told)}; {units.scaled(model['operations_per_sample'])} operations a sample"
 
 
 def _arrivals(run: Run) -> str:
@@ -283,6 +313,12 @@ def _arrivals(run: Run) -> str:
 
 def _shown(rates: Mapping[str, float | None], headline: str | None) -> list[tuple[str, str]]:
     return [(name, units.number(value)) for name, value in rates.items() if value is not None and name != headline]
+
+
+def _workers(run: Run) -> str:
+    """What `--workers auto` chose, and what the others gave."""
+    search = (run.conditions.get("instances") or {}).get("search")
+    return one_line(instances_words.text(search)) if search else ""
 
 
 def _find_peak(run: Run) -> str:

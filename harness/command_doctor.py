@@ -15,7 +15,8 @@ def add_arguments(parser: Parser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Exit code 3 if something needed is missing (FAIL), else 0."""
-    from harness.doctor import Level, examine
+    from harness.doctor import examine
+    from harness.findings import Level
 
     lines = examine(Path(getattr(arguments, "out", "results")))
     width = max(len(line.name) for line in lines)

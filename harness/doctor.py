@@ -9,15 +9,14 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from harness import conditions, inputs, models, plugins, units
+from harness import conditions, doctor_runtimes, doctor_speed, doctor_threads, inputs, models, plugins, units
 from harness.ceiling import measure_ceiling
 from harness.core import SECOND_NS
 from harness.errors import AssayError
+from harness.findings import Level, Line
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
 LEAST_MEMORY_BYTES = 2_000_000_000
@@ -33,38 +32,30 @@ _SLEEP_S = 0.001
 _SLEEPS = 50
 
 
-class Level(StrEnum):
-    OK = "OK"
-    WARN = "WARN"
-    FAIL = "FAIL"
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One finding. `cure` is empty where there is nothing to do."""
-
-    level: Level
-    name: str
-    text: str
-    cure: str = ""
-
-
 def examine(out: Path) -> list[Line]:
-    """Every check on this machine; takes some seconds, most of them for the import of torch."""
-    cpu, cache = conditions.cpu(), models.default_cache()
+    """Every check on this machine; takes some seconds, most of them for the import of torch and, the first time, the peaks."""
+    cpu, cache, seen = conditions.cpu(), models.default_cache(), conditions.gpus()
+    version, cuda = _torch()
     lines = [
         python(sys.version_info[:2]),
         cores(cpu),
         instruction_sets(cpu),
+        doctor_threads.threads(cpu),
+        doctor_threads.thread_environment(os.environ, cpu["usable_cores"]),
         governor(cpu.get("governor")),
         load(conditions.load_average(), cpu["usable_cores"]),
         memory(conditions.memory()["available"] or 0),
-        gpus(conditions.gpus()),
-        torch_device(*_torch()),
+        doctor_threads.allocator(doctor_threads.preloaded_allocator(), doctor_threads.faulted_shares()),
+        doctor_threads.huge_pages(doctor_threads.huge_page_setting(), os.environ),
+        gpus(seen),
+        torch_device(version, cuda, bool(seen)),
+        *doctor_runtimes.lines(bool(seen)),
         timer(timer_resolution_ns()),
         sleep(sleep_overshoot_ns()),
         harness_cost(measure_ceiling().query_ns),
     ]
+    for device, threads in doctor_speed.devices(len(seen), cuda, doctor_threads.advised_threads(cpu)).items():
+        lines += doctor_speed.lines(device, threads, cache)
     folders = {"disk for results": out, "disk for cache": cache}
     lines += [disk(name, folder, free_bytes(folder), obstacle(folder)) for name, folder in folders.items()]
     return lines + default_models(cache)
@@ -216,14 +207,13 @@ def obstacle(folder: Path) -> str:
     return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} may not be written to"
 
 
-def _torch() -> tuple[str | None, int, bool]:
-    """Version, usable CUDA devices, and whether there is a GPU at all."""
-    seen = bool(conditions.gpus())
+def _torch() -> tuple[str | None, int]:
+    """Version, and usable CUDA devices."""
     try:
         import torch
     except ImportError:
-        return None, 0, seen
-    return str(torch.__version__), torch.cuda.device_count() if torch.cuda.is_available() else 0, seen
+        return None, 0
+    return str(torch.__version__), torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def default_models(cache: Path, say: Callable[[str], None] = lambda _: None) -> list[Line]:

@@ -12,11 +12,13 @@ from harness import store, summary
 from harness.bench import Bench
 from harness.core import Accuracy, Columns, Int64, Metric, Reason, Run, Task, Verdict
 from harness.errors import AssayError, ExitCode
+from harness.model_figures import Figures, figures
+from harness.models import default_cache
 from harness.modes import Outcome
 from harness.stats import latency_summary
 from harness.validity import query_latency_ns
 
-_FILES = {"report": "report.md"}
+_FILES = {"report": "report.md", "page": "report.html"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +40,20 @@ def as_run(bench: Bench, origin: Origin, outcome: Outcome, scored: Accuracy | No
     played = summary.traffic(columns, settings, bench.scenario.closed_loop, verdict.rates if verdict else {})
     played["latency_bound"] = {"percentile": settings.percentile, "ns": settings.latency_bound_ns} if bench.scenario.paced else None
     played |= outcome.facts | _source(bench)
+    figured = figures(bench.model, origin.backend, columns, bench.task.samples, bench.policy, default_cache())
     return _record(
         bench,
         origin,
+        figured,
         verdict=_verdict(verdict.metric if verdict else None, reasons),
         accuracy=asdict(scored) if scored else None,
         latency_ns=latency_summary(_latencies(bench, columns)) if len(columns.sample) else {},
-        throughput=summary.throughput(columns, bench.task.samples, bench.policy),
+        throughput=summary.throughput(columns, bench.task.samples, bench.policy, packed=bool(origin.backend.get("packed")))
+        | figured.throughput,
         counts=summary.counts(columns),
         traffic=played,
         early_stopping=asdict(verdict.early_stopping) if verdict and verdict.early_stopping else None,
-        warnings=[*bench.warnings, *summary.warnings(played, origin.backend["needs_inputs"])],
+        warnings=[*bench.warnings, *summary.warnings(played, origin.backend["needs_inputs"]), *figured.warnings],
         complete=not measured.interrupted and not measured.reasons,
         files={"ledger": store.QUERIES_FILE, **_FILES, **files} if len(columns.sample) else _FILES,
         exit_code=_exit_code(outcome, verdict, scored),
@@ -96,6 +101,7 @@ def failed_run(bench: Bench, origin: Origin, error: AssayError) -> Run:
     return _record(
         bench,
         origin,
+        Figures(),
         verdict=_verdict(None, [Reason("failed", str(error), error.cure)]),
         accuracy=None,
         latency_ns={},
@@ -109,23 +115,26 @@ def failed_run(bench: Bench, origin: Origin, error: AssayError) -> Run:
     )
 
 
-def _record(bench: Bench, origin: Origin, **found: Any) -> Run:
+def _record(bench: Bench, origin: Origin, figured: Figures, **found: Any) -> Run:
     config, model = bench.config, bench.model
+    about = {} if model is None else {"name": model.name, "sha256": model.sha256, "parameters": model.parameters, "bytes": model.bytes}
+    timings = bench.timings | ({"peak": figured.measured_s} if figured.measured_s else {})
+    others = {"others_cpu_share": bench.others_share, "instances": bench.instances, "peak": figured.peak}
     return Run(
         run_id=origin.run_id,
         started_utc=origin.started.isoformat(timespec="seconds"),
         config=config.model_dump(mode="json") | {"resolved": _resolved(bench)},
         backend=origin.backend,
-        model=None if model is None else {"name": model.name, "sha256": model.sha256, "parameters": model.parameters, "bytes": model.bytes},
-        conditions={**origin.conditions, "data": _data(bench.task), "others_cpu_share": bench.others_share},
+        model=about | figured.model if model is not None else None,
+        conditions={**origin.conditions, "data": _data(bench.task), **others},
         telemetry={},
-        timings=bench.timings,
+        timings=timings,
         **{"files": _FILES, **found},
     )
 
 
 def _resolved(bench: Bench) -> dict[str, Any]:
-    return asdict(bench.settings) | {"latency_bound_ns": bench.settings.latency_bound_ns or None}
+    return asdict(bench.settings) | {"latency_bound_ns": bench.settings.latency_bound_ns or None, "batching": asdict(bench.policy)}
 
 
 def _data(task: Task) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import math
 import re
 
 _TIME_STEPS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"))
+_COUNT_STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _BYTE_STEPS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _SECONDS_IN = {"": 1.0, "s": 1.0, "sec": 1.0, "ms": 1e-3, "min": 60.0, "m": 60.0, "h": 3600.0}
 _MS_IN = {"": 1.0, "ms": 1.0, "s": 1e3, "us": 1e-3, "µs": 1e-3}
@@ -69,6 +70,14 @@ def size(value: float) -> str:
         if abs(value) >= scale:
             return f"{number(value / scale)} {unit}"
     return f"{value:.0f} B"
+
+
+def scaled(value: float) -> str:
+    """A large number with the prefix of its power of ten: 9_513_271_296 -> "9.51 G"."""
+    for scale, prefix in _COUNT_STEPS:
+        if abs(value) >= scale:
+            return f"{number(value / scale)} {prefix}"
+    return number(value)
 
 
 def share(value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -14,8 +15,13 @@ from harness.batching import Policy, collate
 from harness.core import Answer, Backend, BackendOptions, Batch, Int64, IntArray, Model, Output, Samples
 from harness.errors import AssayError, BackendError
 from harness.ledger import Ledger, Rows
+from harness.memory import grown, resident_bytes
 from harness.plugins import load as load_plugin
 from harness.responses import Keep, Responses
+
+_LOADING = threading.Lock()
+"""Threads load one after another: libraries that import lazily break where two threads import at once (transformers 5.23: "cannot import
+name 'AutoModelForQuestionAnswering'"), and what each model adds to the memory can be told."""
 
 MESSAGES_KEPT = 10
 """Messages of failed batches that a worker remembers; all are counted."""
@@ -61,9 +67,11 @@ class Worker:
         """Make and load the backend; what `describe` says. Errors of foreign libraries become BackendErrors here."""
         spec = self.spec
         try:
-            self.backend = load_plugin("backends", spec.backend).create(spec.options)
-            self.backend.load(spec.model)
-            description: dict[str, Any] = self.backend.describe()
+            with _LOADING:
+                self.backend = load_plugin("backends", spec.backend).create(spec.options)
+                before = resident_bytes()
+                self.backend.load(spec.model)
+                description: dict[str, Any] = self.backend.describe()
         except AssayError:
             raise
         except Exception as error:
@@ -71,7 +79,8 @@ class Worker:
                 f"{spec.backend} could not be loaded: {type(error).__name__}: {error}",
                 "run with --debug for the traceback, or `doctor` to see what this machine lacks",
             ) from error
-        return description | {"needs_inputs": self.backend.needs_inputs, "answers": self.backend.answers}
+        facts = {"needs_inputs": self.backend.needs_inputs, "answers": self.backend.answers, "memory": grown(before, description)}
+        return description | facts
 
     def warm(self, batches: Sequence[IntArray], budget_s: float) -> int:
         """Run the given batches once, or as many as fit in `budget_s` seconds; how many did. Failures count in the run, not here."""

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from harness import command_doctor, conditions, doctor
-from harness.doctor import Level, Line
 from harness.errors import ExitCode, MissingError
+from harness.findings import Level, Line
 from harness.flags import Parser
 
 CPU: dict[str, Any] = {

@@ -77,3 +77,9 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 def test_a_shown_number_is_within_half_a_percent(value: float) -> None:
     """Three significant digits lose less than 0.5 %."""
     assert float(units.number(value).replace(",", "")) == pytest.approx(value, rel=0.0051)
+
+
+@pytest.mark.parametrize(("value", "text"), [(9_513_271_296, "9.51 G"), (22_566_146, "22.6 M"), (8.82e14, "882 T"), (950.0, "950")])
+def test_a_large_number_has_the_prefix_of_its_power_of_ten(value: float, text: str) -> None:
+    """Parameters and operations in k, M, G or T with three significant digits."""
+    assert units.scaled(value) == text
