@@ -18,7 +18,10 @@ CPU_FLAGS = (
 )
 """Instruction sets that decide how fast FP32, BF16 and INT8 matrix products are, as Linux names them (x86, then ARM)."""
 
-LIBRARIES = ("assay", "numpy", "torch", "transformers", "tokenizers", "onnxruntime", "onnxruntime-gpu", "tensorrt", "pyarrow", "pydantic")
+LIBRARIES = (
+    *("assay", "numpy", "torch", "transformers", "tokenizers", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt"),
+    *("pyarrow", "pydantic"),
+)
 
 VARIABLES = (
     "OMP_",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness import inputs, models, plugins, rules, units
-from harness.bench import beside_the_round
+from harness import auto_workers, conditions, inputs, models, plugins, rules, units
+from harness.bench import batching_policy, beside_the_round
 from harness.blank import BlankTask
 from harness.config import FIELDS, RunConfig
 from harness.core import SECOND_NS, BackendOptions, Model, Scenario, Settings, Task
 from harness.errors import ExitCode, MissingError
+from harness.instances_yardstick import Work
 from harness.table import ROW_BYTES
 
 _UNKNOWN_BOUND_NS = 0
@@ -66,6 +67,7 @@ def make(config: RunConfig) -> Plan:
         ("seeds", f"qsl {played.seeds.qsl}, samples {played.seeds.sample_index}, schedule {played.seeds.schedule}"),
         ("expected time", _time(config, played, found)),
         ("memory", _memory(config, played, found)),
+        ("workers", _workers(config, played, found)),
     )
     beside = beside_the_round(config, found.scenario, played, len(found.task.samples)) if found.task else ""
     return Plan(rows, _changed(config), tuple(missing), beside)
@@ -160,13 +162,27 @@ def _memory(config: RunConfig, played: Settings, found: _Found) -> str:
     """Weights once a worker, the tokenised samples, and the ledger where its length is known. Activations are not estimated."""
     parts = []
     if found.model:
-        parts.append(f"weights {units.size(found.model.bytes * config.workers)}")
+        parts.append(f"weights {_weights(config, found.model)}")
     if found.task:
         samples = found.task.samples
         parts.append(f"samples {units.size(samples.input_ids.nbytes + samples.token_type_ids.nbytes + samples.offsets.nbytes)}")
     rows = _scheduled_rows(config, played, found)
     parts.append(f"ledger {units.size(rows * ROW_BYTES)}" if rows is not None else f"ledger {ROW_BYTES} B a sample asked")
     return ", ".join(parts) + ", and the runtime's own"
+
+
+def _weights(config: RunConfig, model: Model) -> str:
+    return f"{units.size(model.bytes)} a worker" if config.workers == "auto" else units.size(model.bytes * config.workers)
+
+
+def _workers(config: RunConfig, played: Settings, found: _Found) -> str:
+    """What `--workers auto` would do; nothing where their number is given."""
+    if config.workers != "auto":
+        return ""
+    if found.task is None:
+        return "auto: what an earlier search found, or a search"
+    work = Work(found.scenario, played, found.task.samples, batching_policy(config))
+    return auto_workers.plan(auto_workers.Case(config, found.model, found.task, work, conditions.collect()))
 
 
 def _changed(config: RunConfig) -> tuple[tuple[str, str], ...]:

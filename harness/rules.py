@@ -189,7 +189,7 @@ def _refuse_contradictions(config: RunConfig, rules: Rules, scenario: Scenario, 
 def _refuse_modes(config: RunConfig, scenario: Scenario) -> None:
     """Raises UsageError for modes that exclude one another, or the scenario."""
     search = config.find_peak != "none"
-    processes = config.workers > 1 and config.worker_mode == "process"
+    processes = config.workers != "auto" and config.workers > 1 and config.worker_mode == "process"
     excluded = (
         (search and not scenario.paced, f"--find-peak is not for {scenario.name}", "use --scenario server: only there a rate is asked for"),
         (search and config.mode != "performance", f"--find-peak and --mode {config.mode}", "search in performance mode"),
