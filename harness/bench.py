@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from harness import inputs, loadgen, models, plugins, requirements, traffic_file
-from harness.batching import Policy
+from harness import conditions, inputs, loadgen, models, plugins, requirements, traffic_file
+from harness.batching import CPU_TOKENS, Policy, pad_to, shapes
 from harness.blank import BlankTask
 from harness.config import RunConfig
 from harness.core import MS_NS, BackendOptions, Model, Scenario, Settings, Task
@@ -25,7 +26,7 @@ ANSWER_SEED = 20_240_601
 @dataclass(slots=True)
 class Bench:
     """What a run needs, ready to be loaded. `model` is None for a backend that looks at nothing; `recorded` is the traffic to replay;
-    `said` are warnings for LoadGen's detail log."""
+    `said` are warnings for LoadGen's detail log; `instances` is what run.json says of the workers, once there are any."""
 
     config: RunConfig
     scenario: Scenario
@@ -39,6 +40,7 @@ class Bench:
     warnings: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     others_share: float | None = None
+    instances: dict[str, Any] = field(default_factory=dict)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -64,7 +66,7 @@ def beside_the_round(config: RunConfig, scenario: Scenario, settings: Settings, 
 def prepare(config: RunConfig, progress: Progress) -> Bench:
     """Resolve model, data and rules. Loads no weights."""
     scenario: Scenario = plugins.load("scenarios", config.scenario).create()
-    policy = Policy(config.batching, config.max_batch, round(config.batch_wait * MS_NS))
+    policy = batching_policy(config)
     timings: dict[str, float | None] = {"export": None}
     start = time.monotonic()
     progress.phase("prepare")
@@ -79,6 +81,18 @@ def prepare(config: RunConfig, progress: Progress) -> Bench:
         progress.note(table)
     timings["prepare"] = time.monotonic() - start
     return Bench(config, scenario, task, model, settings, policy, progress, recorded, timings)
+
+
+def batching_policy(config: RunConfig) -> Policy:
+    """How calls are made up: the same for all backends on this machine."""
+    tokens = config.max_batch_tokens
+    if tokens is None:
+        tokens = CPU_TOKENS if config.batching != "fixed" and _on_cpu(config.device) else 0
+    return Policy(config.batching, config.max_batch, round(config.batch_wait * MS_NS), tokens, pad_to(config.pad_to))
+
+
+def _on_cpu(device: str) -> bool:
+    return not conditions.gpus() if device == "auto" else device == "cpu"
 
 
 def _replaying(config: RunConfig, settings: Settings, recorded: Recorded, scenario: Scenario) -> Settings:
@@ -115,7 +129,8 @@ def backend_options(bench: Bench, backend: str) -> BackendOptions:
         bench.config.device,
         options=options,
         cache=models.default_cache(),
-        calibration=inputs.calibration(bench.config, bench.task) if precision in info.calibrated else None,
+        shapes=shapes(bench.task.samples, bench.policy),
+        calibration=inputs.calibration_for(bench.config, bench.task, precision, info.calibrated),
     )
 
 

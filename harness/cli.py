@@ -19,6 +19,8 @@ from harness.suggest import advice
 
 VERBS = {
     "run": "measure one scenario, one task, one backend (the default verb)",
+    "compare": "candidates against each other, interleaved: ratios with intervals, accuracy beside every speed",
+    "noise": "a backend against itself: how large a difference this machine makes of nothing",
     "list": "tasks, backends, scenarios, models and reports, and what each lacks to run here",
     "doctor": "is this machine fit to measure on: each line OK, WARN or FAIL with the cure",
     "prepare": "fetch and verify the model, tokenise the data, ahead of time",

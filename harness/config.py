@@ -134,10 +134,13 @@ class RunConfig(BaseModel):
         None, GROUPS[0], f"folder with the official data (default: ${DATA_VARIABLE}, else the built-in sample set)", "an existing folder"
     )
     calibration: Folder | None = _setting(
-        None, GROUPS[0], "file of ids to calibrate static INT8 with, such as MLPerf's list (default: training samples)", "an existing file"
+        None,
+        GROUPS[0],
+        "file to calibrate INT8 with: training data, or a list such as MLPerf's (default: training data)",
+        "an existing file",
     )
     calibration_samples: Whole = _setting(
-        128, GROUPS[0], "samples to calibrate static INT8 with", "a whole number from 8 to 10000", ge=8, le=10_000
+        128, GROUPS[0], "samples to calibrate INT8 with, and to check it with", "a whole number from 8 to 10000", ge=8, le=10_000
     )
     allow_pickle: bool = _setting(False, GROUPS[0], "accept pickled weights (loaded with weights_only=True)", "true or false")
     offline: bool = _setting(False, GROUPS[0], "use no network", "true or false")
@@ -245,7 +248,11 @@ class RunConfig(BaseModel):
     )
     max_batch: Whole = _setting(32, GROUPS[4], "most samples in one call of the backend", _WHOLE_FORM, ge=1, le=1_048_576)
     max_batch_tokens: Whole | None = _setting(
-        None, GROUPS[4], "most tokens in one call, padding included; a longer sample goes alone (default: no limit)", _WHOLE_FORM, ge=1
+        None,
+        GROUPS[4],
+        "most tokens in one call, padding included, 0: no limit; a longer sample goes alone (default: 1024 on a CPU unless fixed)",
+        _COUNT_FORM,
+        ge=0,
     )
     pad_to: PadTo = _setting(
         "8", GROUPS[4], "lengths that batches are padded to: multiples of a number, or a list such as 64,128,256,384", _PAD_TO_FORM

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -56,6 +56,28 @@ def settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def add_config_file(parser: Parser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings (or a run.json); flags win over it")
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """The type of a flag that is a whole number of `least` or more."""
+
+    def check(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number of {least} or more")
+        return int(text)
+
+    return check
+
+
+def positive(text: str) -> float:
+    """The type of a flag that is a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
 
 
 def _group(field: str) -> str:

@@ -49,10 +49,27 @@ def check_answers(bench: Bench, crew: Crew, outcome: Outcome, backend: Mapping[s
     return accuracy.judge(bench.task, answers, indices, reference, bench.config.accuracy_target, source, found)
 
 
+def score(bench: Bench, crew: Crew, measured: Measured) -> tuple[Accuracy | None, str]:
+    """The accuracy of loaded instances by a pass over all samples, which the answers of `measured` must agree with; and, where there is
+    none or they do not, the reason."""
+    indices = _wanted_samples(bench)
+    answers, found = _accuracy_pass(bench, crew, measured, indices)
+    problem = measured.reasons[0].text if measured.reasons else ""
+    if problem and found is None:
+        return None, problem
+    judged = accuracy.judge(bench.task, answers, indices, _reference(bench, indices), bench.config.accuracy_target, "accuracy pass", found)
+    return judged, problem
+
+
 def _scored_samples(bench: Bench, outcome: Outcome) -> Int64:
-    """All, those that an accuracy run asked, or the examples that the configuration limits it to."""
+    """Those that an accuracy run asked, else those that are wanted."""
     if outcome.scored is not None:
         return np.unique(outcome.scored.measured.columns.sample).astype(np.int64)
+    return _wanted_samples(bench)
+
+
+def _wanted_samples(bench: Bench) -> Int64:
+    """All, or the examples that the configuration limits it to."""
     limit = bench.config.accuracy_samples
     if limit is None:
         return np.arange(len(bench.task.samples), dtype=np.int64)

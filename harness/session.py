@@ -13,18 +13,19 @@ from pathlib import Path
 import numpy as np
 
 from harness import conditions, logs, modes, plugins, probe, store
-from harness.bench import ANSWER_SEED, Bench, make_ready, prepare, specs
+from harness.auto_workers import form_crew
+from harness.bench import ANSWER_SEED, Bench, make_ready, prepare
 from harness.ceiling import SHARE, measure_ceiling
 from harness.config import RunConfig
 from harness.core import MS_NS, Columns, Run
-from harness.crew import Crew, form, patience
+from harness.crew import Crew, patience
 from harness.errors import RunError
 from harness.gate import check_answers
 from harness.progress import Progress, Silent
 from harness.record import Origin, as_run, failed_run
 from harness.warmup import largest_batch, warm_up_batches
 
-REPORTS = ("markdown",)
+REPORTS = ("markdown", "html")
 """Reports that are written into every run folder, by plugin name."""
 
 PROBE_S = 4.0
@@ -72,12 +73,12 @@ def _conduct(bench: Bench, folder: Path, started: datetime) -> tuple[Run, Column
     config = bench.config
     context = conditions.collect(ROOT)
     make_ready(bench, config.backend)
-    crew = form(specs(bench, config.backend, config.workers), processes=config.workers > 1 and config.worker_mode == "process")
+    crew = form_crew(bench, context, LOAD_PATIENCE * config.hang_timeout)
     try:
         with bench.phase("load"):
             origin = Origin(folder.name, started, context, crew.call("load", tick=patience(LOAD_PATIENCE * config.hang_timeout))[0])
         try:
-            _warm(bench, crew)
+            warm(bench, crew)
             _settle_rate(bench, crew)
         except RunError as error:
             return failed_run(bench, origin, error), None, {}
@@ -90,7 +91,8 @@ def _conduct(bench: Bench, folder: Path, started: datetime) -> tuple[Run, Column
     return as_run(bench, origin, outcome, scored, names), outcome.judged.measured.columns, texts
 
 
-def _warm(bench: Bench, crew: Crew) -> None:
+def warm(bench: Bench, crew: Crew) -> None:
+    """Run every shape once; what did not fit into `--warmup` is a warning."""
     with bench.phase("warm-up"):
         largest = largest_batch(bench.scenario, bench.settings, bench.policy, len(bench.task.samples))
         batches = warm_up_batches(bench.task.samples, bench.policy, largest)

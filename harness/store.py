@@ -179,11 +179,16 @@ def latest(out: Path) -> Path:
     return finished[-1]
 
 
+def as_json(value: Any) -> str:
+    """Any record as strict JSON. Raises TypeError for what is no data."""
+    return json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
 def to_json(run: Run) -> str:
     """Strict JSON: no NaN or Infinity (null instead), numpy scalars as plain numbers. Raises TypeError for what is no data."""
     values = {each.name: getattr(run, each.name) for each in dataclasses.fields(run)}
     ordered = {"schema": values.pop("schema"), **values}
-    return json.dumps(_plain(ordered), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return as_json(ordered)
 
 
 def _plain(value: Any) -> Any:

@@ -20,6 +20,8 @@ from harness.config import DATA_VARIABLE, FIELDS, RunConfig, choices, flag, load
 from harness.core import Accuracy, EarlyStopping, Paired, Reason
 from harness.errors import EXIT_CODE_MEANING, ExitCode
 from harness.flags import Parser
+from harness.instances import Candidate, Trial
+from harness.instances_words import Finding, facts
 from tests import example_runs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -236,7 +238,7 @@ def example_keys() -> dict[str, Any]:
     """What a null run does not have: a model, accuracy, reasons, a bound of early stopping, every phase."""
     return {
         "model": example_runs.VALID.model,
-        "timings": {**example_runs.VALID.timings, "reference": 1.0, "find_peak": 1.0},
+        "timings": {**example_runs.VALID.timings, "reference": 1.0, "find_peak": 1.0, "peak": 3.0, "workers": 20.0},
         "traffic": {
             "find_peak": {"algorithm": "loadgen", "found_qps": 1.0, "tried": [{"target_qps": 1.0, "met": True}]},
             "official": {"version": "6.0.17", "result_validity": "VALID", "disagreements": []},
@@ -247,8 +249,20 @@ def example_keys() -> dict[str, Any]:
         | {"scores": {"f1": 1.0}, "agreement": {"compared": 256, "different": 0}, "paired": {each.name: 1 for each in fields(Paired)}},
         "early_stopping": {each.name: "x" for each in fields(EarlyStopping)},
         "verdict": {"reasons": [{each.name: "x" for each in fields(Reason)}]},
-        "conditions": {"gpus": [{"memory.total": "1"}], "environment": {"OMP_NUM_THREADS": "1"}, "git": {"commit": "0", "dirty": False}},
+        "conditions": {
+            "peak": example_runs.VALID.conditions["peak"],
+            "gpus": [{"memory.total": "1"}],
+            "environment": {"OMP_NUM_THREADS": "1"},
+            "git": {"commit": "0", "dirty": False},
+            "instances": {"search": _search()},
+        },
     }
+
+
+def _search() -> dict[str, Any]:
+    """What `--workers auto` found."""
+    trials = (Trial(Candidate(2, 2), 1.0, 1.0), Trial(Candidate(1, 2), error="x"))
+    return facts(Finding(trials, "samples/s", "throughput", "2026-11-21T18:00:00+00:00"))
 
 
 def test_every_key_of_run_json_is_described(null_run: session.Finished) -> None:

@@ -23,13 +23,15 @@ FILES = sorted(file for folder in (*FOLDERS, "assay") for file in (ROOT / folder
 FINETUNE = {f"harness/finetune{part}.py" for part in ("", "_loop", "_model", "_score")}
 
 LOCAL = {
-    "torch": {"harness/checkpoint.py", "harness/doctor.py", *FINETUNE},
+    "torch": {"harness/checkpoint.py", "harness/doctor.py", "harness/peak_kernels.py", *FINETUNE},
     "transformers": {"harness/models.py", "harness/tokenization.py", "backends/pytorch.py", "harness/finetune_model.py"},
     "tokenizers": {"harness/tokenization.py"},
     "huggingface_hub": {"harness/hub.py"},
     "safetensors": {"harness/embedded.py", "harness/lora.py", "harness/finetune_checkpoint.py", "harness/finetune_model.py"},
     "pyarrow": {"harness/store.py", "harness/traffic_file.py"},
     "rich": {"reports/terminal.py"},
+    "jinja2": {"reports/html.py"},
+    "plotly": {"reports/html.py"},
 }
 """Files that import a heavy library inside the functions that need it."""
 

@@ -1,0 +1,48 @@
+"""`noise`: a backend against itself, and what is left of it: below this, `compare` calls nothing a difference."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+
+from harness.errors import ExitCode, RunError
+from harness.flags import Parser, add_config_file, add_settings, settings, whole
+
+BLOCKS = 10
+"""Blocks of a measurement: enough for a 95th percentile that is not just the largest of a few."""
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument("--blocks", type=whole(least=BLOCKS), default=BLOCKS, metavar="N", help=f"blocks (default and least: {BLOCKS})")
+    add_config_file(parser)
+    add_settings(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    from harness import compare_run, models, noise, units
+    from harness.compare_blocks import Plan
+    from harness.config import load
+    from harness.progress import create
+
+    config = load(settings(arguments), arguments.config)
+    progress = create(config.progress)
+    names = (config.backend, f"{config.backend} again")
+    plan = Plan(fewest=arguments.blocks, budget_s=0)
+    try:
+        compared = compare_run.run([(name, config.model_copy(update={"accuracy": False})) for name in names], 0, plan, progress)
+    finally:
+        progress.close()
+    found = compared.comparison
+    if problem := next((each.problem for each in found.candidates if each.problem), ""):
+        raise RunError(f"{config.backend}: {problem}", "run it alone to see more")
+    if compared.interrupted:
+        return int(ExitCode.INTERRUPTED)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    floor = noise.Floor(noise.of(found), config.scenario, config.task, config.backend, found.blocks, now)
+    file = noise.keep(models.default_cache(), floor)
+    for line in compared.warnings:
+        print(f"warning: {line}")
+    blocks = units.plural(floor.blocks, "block")
+    print(f"{config.scenario}: {config.backend} differs from itself by less than {floor.share:.2%} in 95 % of {blocks}")
+    print(f"kept in {file}: `assay compare` calls no smaller difference faster or slower")
+    return int(ExitCode.OK)
