@@ -1,7 +1,8 @@
 # make bench    a server run on this machine: creates the environment, installs the locked versions, prepares the default model, measures
 #               make bench ARGS="--scenario offline --task sst2" passes other flags
 # make test     all tests (make test TESTS="tests/unit -k ledger" for some)
-# make test-long  200 random configurations against the official LoadGen instead of 20, and as many configuration files
+# make test-long  200 random configurations against the official LoadGen instead of 20, and as many configuration files; 100,000 queries
+#               of each backend instead of 1,500, with an eye on memory (about an hour)
 # make check    ruff, mypy strict, import rules
 # make format   what ruff can mend by itself
 # make lock     write constraints.txt anew: the newest versions, in a fresh environment
@@ -29,6 +30,7 @@ test: $(VENV)/.installed
 
 test-long: $(VENV)/.installed
 	ASSAY_OFFICIAL_RUNS=200 $(BIN)/python -m pytest tests/property/test_traffic_official.py tests/golden/test_fromconfig.py
+	ASSAY_BACKEND_CALLS=100000 $(BIN)/python -m pytest tests/contract/test_backend_memory.py
 
 check: $(VENV)/.installed
 	$(BIN)/python -m ruff check .

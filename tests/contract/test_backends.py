@@ -1,89 +1,107 @@
-"""One suite for every backend: each file of backends/ is picked up by its name and held to the contract of harness.core.Backend."""
+"""One suite for every backend: each file of backends/ is picked up by its name, with every precision and option, and held to the contract
+of harness.core.Backend: the answers of transformers in FP32, whatever the batch."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from harness.core import Backend, BackendOptions, Batch, Model
-from harness.errors import MissingError, UsageError
-from harness.plugins import describe, load
-from tests.tiny_models import HIDDEN, POSITIONS, VOCABULARY, tiny_model
+from harness.batching import Policy
+from harness.core import Backend, BackendOptions, Batch, Limits, Model, Output, Traffic
+from harness.crew import form
+from harness.errors import AssayError, UsageError
+from harness.plugins import load
+from harness.responses import Keep
+from harness.worker import Report, WorkerSpec
+from tests import backend_cases as cases
+from tests.backend_cases import ALIKE, CASES, INFOS, MODELS, MOST_ROWS, OUTPUTS, PLAIN, QA, ROOT, TOLERANCE, Case, answers, batch_of
+from tests.tiny_models import HIDDEN, POSITIONS
 
-ROOT = Path(__file__).resolve().parents[2]
-INFOS = {info.name: info for info in describe("backends") if info.file and info.file.parent == ROOT / "backends"}
-HEADS = ("question-answering", "sequence-classification")
-OUTPUTS = {"question-answering": ("start_logits", "end_logits"), "sequence-classification": ("logits",)}
-LABELS = 3
-TOLERANCE = {"fp32": 1e-4}
-LOOSE = 0.15  # of logits with a standard deviation of 1 to 1.7; BF16 through two layers was seen to differ by 0.05
-CASES = [(name, precision) for name, info in INFOS.items() for precision in info.precisions if not precision.endswith("*")]
-
-
-@pytest.fixture(scope="session", params=HEADS)
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return tiny_model(tmp_path_factory.mktemp("models") / request.param, request.param)
+KEYS = {"runtime", "version", "precision", "device", "device_name", "threads", "method", "matmul_dtype", "instructions", "attention"}
+"""What `describe` of every backend with a model says, beside what only some have (nodes, file, export, quantisation ...)."""
 
 
-@pytest.fixture(params=CASES, ids=lambda case: ":".join(case))
-def case(request: pytest.FixtureRequest) -> tuple[str, str]:
-    name, _ = request.param
-    if missing := INFOS[name].missing:
-        pytest.skip(f"{name} needs {', '.join(missing)}")
-    return request.param
+@dataclass(frozen=True)
+class Opened:
+    """A loaded backend, the model in it, and what transformers answers with that model."""
+
+    case: Case
+    backend: Backend
+    model: Model
+    labels: int
+    expected: cases.Rows
+    cache: Path
+
+    @property
+    def tolerance(self) -> float:
+        return TOLERANCE[self.case.arithmetic]
+
+    def assert_expected(self, rows: list[int], batch: Batch) -> None:
+        for row, answer in zip(rows, answers(self.backend, batch), strict=True):
+            cases.assert_close(answer, self.expected[row], self.tolerance)
+
+
+def kinds_of(case: Case) -> tuple[str, ...]:
+    """Models that a case is asked with: the first precision with all, others with both heads, options (some compile for long) with one."""
+    if case.options:
+        return ("spans",)
+    return tuple(MODELS) if case.precision == case.info.precisions[0] else ("spans", "three-classes")
+
+
+PAIRS = [(case, kind) for case in CASES if case.name != "null" for kind in kinds_of(case)]
+FIRST = [next(case for case in CASES if case.name == name) for name in INFOS if name != "null"]
+
+
+def asked(pairs: list[tuple[Case, str]]) -> pytest.MarkDecorator:
+    """Only these of `PAIRS`."""
+    return pytest.mark.parametrize("loaded", pairs, ids=named, indirect=True)
+
+
+def named(pair: tuple[Case, str]) -> str:
+    return f"{pair[0]}-{pair[1]}"
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("exported")
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Model, cases.Rows]]:
+    """A model of each kind, and what transformers answers with it; made when first asked for."""
+
+    @functools.cache
+    def made(kind: str) -> tuple[Model, cases.Rows]:
+        model = cases.make_model(kind, tmp_path_factory.mktemp("models"))
+        return model, cases.transformers_answers(model)
+
+    return made
+
+
+@pytest.fixture(scope="session", params=PAIRS, ids=named)
+def loaded(request: pytest.FixtureRequest, models: Callable[[str], tuple[Model, cases.Rows]], cache: Path) -> Iterator[Opened]:
+    """A backend with a model."""
+    case, kind = request.param
+    model, expected = models(kind)
+    backend = cases.opened(case, model, cache)
+    yield Opened(case, backend, model, len(expected[0]["logits"]) if model.head != QA else 0, expected, cache)
+    backend.close()
 
 
 @pytest.fixture
-def backend(case: tuple[str, str], model: Model) -> Iterator[Backend]:
-    name, precision = case
-    made = load("backends", name).create(BackendOptions(precision=precision, device="cpu", threads=1))
-    try:
-        made.load(model)
-    except MissingError as error:
-        pytest.skip(f"{error} {error.cure}")
-    yield made
-    made.close()
+def spans(models: Callable[[str], tuple[Model, cases.Rows]]) -> Model:
+    return models("spans")[0]
 
 
-@pytest.fixture
-def tolerance(case: tuple[str, str]) -> float:
-    return TOLERANCE.get(case[1], LOOSE)
-
-
-def batch_of(lengths: list[int], width: int, seed: int = 0) -> Batch:
-    """Random samples of the given lengths, padded to `width`; a sample depends on its length and seed alone."""
-    ids, types = np.zeros((len(lengths), width), np.int64), np.zeros((len(lengths), width), np.int64)
-    for row, length in enumerate(lengths):
-        ids[row, :length] = np.random.default_rng([seed, length]).integers(5, VOCABULARY, length)
-        types[row, length // 2 : length] = 1
-    mask = (np.arange(width) < np.array(lengths)[:, None]).astype(np.int64)
-    return Batch(ids, mask, types, np.array(lengths), np.arange(len(lengths)))
-
-
-def answers_of(backend: Backend, batch: Batch) -> list[dict[str, np.ndarray[Any, Any]]]:
-    """Outputs by row, padding cut off; copied, since a backend may reuse what it returns."""
-    found = backend.predict(batch)
-    return [
-        {name: values[row, :length].copy() if "start" in name or "end" in name else values[row].copy() for name, values in found.items()}
-        for row, length in enumerate(batch.lengths)
-    ]
-
-
-def assert_close(first: Mapping[str, Any], second: Mapping[str, Any], tolerance: float) -> None:
-    assert first.keys() == second.keys()
-    for name in first:
-        np.testing.assert_allclose(first[name], second[name], atol=tolerance, rtol=tolerance)
-
-
-def needs_answers(backend: Backend) -> None:
-    if not backend.answers:
-        pytest.skip("this backend is no model: it gives no answers")
+# ------------------------------------------------------------------------------------------------------------------ the plugin
 
 
 @pytest.mark.parametrize("name", INFOS)
@@ -93,114 +111,23 @@ def test_says_what_it_is(name: str) -> None:
     assert not info.problem
     assert 10 < len(info.summary) < 140
     assert info.precisions
+    assert set(info.calibrated) <= set(info.precisions)
     text = (ROOT / "backends" / f"{name.replace('-', '_')}.py").read_text()
     assert "REQUIRES" in text
     assert "def create(" in text
 
 
-def test_constructor_does_no_work(case: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_constructor_does_no_work(case: Case, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`create` only stores its options: it opens no file and needs no device, so it can be called before anything is checked."""
-    name, precision = case
-    module = load("backends", name)
+    if case.info.missing:
+        pytest.skip(f"{case.name} needs {', '.join(case.info.missing)}")
+    module = load("backends", case.name)
     monkeypatch.setattr("builtins.open", lambda *a, **k: pytest.fail("create opened a file"))
     monkeypatch.setattr(Path, "open", lambda *a, **k: pytest.fail("create opened a file"))
-    made = module.create(BackendOptions(precision=precision, device="cuda:99", threads=1))
-    assert isinstance(made.needs_inputs, bool)
-    assert isinstance(made.answers, bool)
-
-
-@pytest.mark.parametrize(("size", "width"), [(1, 8), (1, POSITIONS), (3, 8), (3, 24), (3, POSITIONS)])
-def test_shapes_and_types(backend: Backend, model: Model, size: int, width: int) -> None:
-    """Outputs are float32 numpy arrays on the host: (batch, length) for spans, (batch, labels) for classes; all finite."""
-    found = backend.predict(batch_of([width] * size, width))
-    if not backend.answers:
-        assert dict(found) == {}
-        return
-    assert set(found) == set(OUTPUTS[model.head])
-    for values in found.values():
-        assert type(values) is np.ndarray
-        assert values.dtype == np.float32
-        assert values.shape == (size, width if model.head == "question-answering" else LABELS)
-        assert np.isfinite(values).all()
-
-
-def test_same_alone_and_padded(backend: Backend, tolerance: float) -> None:
-    """A sample has the same answer alone as in a padded batch with others."""
-    needs_answers(backend)
-    lengths = [8, 13, 40]
-    together = answers_of(backend, batch_of(lengths, POSITIONS))
-    for length, answer in zip(lengths, together, strict=True):
-        assert_close(answer, answers_of(backend, batch_of([length], length))[0], tolerance)
-
-
-def test_row_order_does_not_matter(backend: Backend, tolerance: float) -> None:
-    """Rows in another order give the same answers in that order."""
-    needs_answers(backend)
-    forward = answers_of(backend, batch_of([9, 30, 17], 32))
-    backward = answers_of(backend, batch_of([17, 30, 9], 32))
-    for first, second in zip(forward, reversed(backward), strict=True):
-        assert_close(first, second, tolerance)
-
-
-def test_answers_depend_on_inputs(backend: Backend) -> None:
-    """Other tokens and other segments give other answers: inputs are really read."""
-    needs_answers(backend)
-    batch = batch_of([20], 24)
-    plain = answers_of(backend, batch)[0]
-    swapped = Batch(batch.input_ids, batch.attention_mask, np.zeros_like(batch.token_type_ids), batch.lengths, batch.samples)
-    for other in (answers_of(backend, batch_of([20], 24, seed=1))[0], answers_of(backend, swapped)[0]):
-        assert max(np.abs(plain[name] - other[name]).max() for name in plain) > 0.05
-
-
-def test_repeats_itself(backend: Backend) -> None:
-    """The same batch twice gives the same bytes: dropout is off and nothing is left over from the last call."""
-    needs_answers(backend)
-    batch = batch_of([11, 24], 24)
-    for first, second in zip(answers_of(backend, batch), answers_of(backend, batch), strict=True):
-        assert_close(first, second, 0.0)
-
-
-def test_agrees_with_transformers(backend: Backend, model: Model, tolerance: float) -> None:
-    """Answers are those of transformers' own class in FP32."""
-    needs_answers(backend)
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
-    auto = "AutoModelForQuestionAnswering" if model.head == "question-answering" else "AutoModelForSequenceClassification"
-    reference = getattr(transformers, auto).from_pretrained(str(model.folder)).eval()
-    batch = batch_of([9, 20], 24)
-    names = ("input_ids", "attention_mask", "token_type_ids")
-    with torch.inference_mode():
-        wanted = reference(**{name: torch.from_numpy(getattr(batch, name)) for name in names})
-    for row, answer in enumerate(answers_of(backend, batch)):
-        for name, values in answer.items():
-            np.testing.assert_allclose(values, wanted[name][row].numpy()[: len(values)], atol=tolerance, rtol=tolerance)
-
-
-def test_describes_what_runs(backend: Backend) -> None:
-    """describe() is plain JSON, strict numbers only, and names runtime, precision and device."""
-    said = backend.describe()
-    assert json.loads(json.dumps(said, allow_nan=False)) == said
-    assert {"runtime", "precision", "device"} <= said.keys()
-
-
-def test_two_instances(case: tuple[str, str], model: Model, backend: Backend) -> None:
-    """A second instance in the same process answers alike, and goes on answering when the first one is closed."""
-    needs_answers(backend)
-    name, precision = case
-    second = load("backends", name).create(BackendOptions(precision=precision, device="cpu", threads=1, worker=1))
-    second.load(model)
-    batch = batch_of([12], 16)
-    wanted = answers_of(second, batch)[0]
-    assert_close(answers_of(backend, batch)[0], wanted, 1e-6)
-    second.close()
-    assert_close(answers_of(backend, batch)[0], wanted, 1e-6)
-
-
-def test_unknown_precision(case: tuple[str, str], model: Model) -> None:
-    """A precision that does not exist is a usage error from `create` or `load`, never something else that runs."""
-    name, _ = case
-    with pytest.raises(UsageError):
-        load("backends", name).create(BackendOptions(precision="fp7", device="cpu")).load(model)
+    created = module.create(cases.options(case, cache, device="cuda:99"))
+    assert isinstance(created.needs_inputs, bool)
+    assert isinstance(created.answers, bool)
 
 
 def test_needs_no_sibling() -> None:
@@ -213,8 +140,245 @@ def test_needs_no_sibling() -> None:
             assert f"import {kind}" not in text
 
 
+# --------------------------------------------------------------------------------------------------------------------- answers
+
+
+@pytest.mark.parametrize(("size", "width"), [(1, 1), (1, POSITIONS), (3, 8), (3, 24), (MOST_ROWS, 8), (MOST_ROWS, POSITIONS)])
+def test_shapes_and_types(loaded: Opened, size: int, width: int) -> None:
+    """Outputs are float32 numpy arrays on the host: (batch, length) for spans, (batch, labels) for classes; all finite."""
+    found = loaded.backend.predict(batch_of([width - 1] * size))
+    assert set(found) == set(OUTPUTS[loaded.model.head])
+    for values in found.values():
+        assert type(values) is np.ndarray
+        assert values.dtype == np.float32
+        assert values.shape == (size, width if loaded.model.head == QA else loaded.labels)
+        assert np.isfinite(values).all()
+
+
+def test_every_length_alone(loaded: Opened) -> None:
+    """Samples of every length from one token to the model's longest, alone and without padding, are answered as transformers answers."""
+    for row in range(POSITIONS):
+        loaded.assert_expected([row], batch_of([row]))
+
+
+def test_every_batch_size(loaded: Opened) -> None:
+    """Batches of every size, of unequal lengths in any order and padded to any width, are answered row by row as transformers answers each
+    row alone."""
+    rng = np.random.default_rng(1)
+    for size in range(1, MOST_ROWS + 1):
+        rows = rng.permutation(POSITIONS)[:size].tolist()
+        loaded.assert_expected(rows, batch_of(rows, width=int(rng.integers(max(rows) + 1, POSITIONS + 1))))
+
+
+def test_answers_go_with_those_of_fp32(loaded: Opened) -> None:
+    """Over all samples the logits correlate with FP32's as closely as the precision allows."""
+    rows = list(range(POSITIONS))
+    found = [answer for first in (0, MOST_ROWS) for answer in answers(loaded.backend, batch_of(rows[first : first + MOST_ROWS]))]
+    assert cases.correlation(found, loaded.expected) >= ALIKE[loaded.case.arithmetic]
+
+
+def test_padding_is_not_read(loaded: Opened) -> None:
+    """What stands in the padding changes nothing."""
+    rows = [4, 20, 16]
+    plain, other = (answers(loaded.backend, batch_of(rows, POSITIONS, filler)) for filler in (0, 6))
+    for first, second in zip(plain, other, strict=True):
+        cases.assert_close(first, second, 1e-5 if loaded.case.arithmetic == "fp32" else loaded.tolerance)
+
+
+def test_answers_depend_on_inputs(loaded: Opened) -> None:
+    """Other tokens and other segments give other answers: inputs are really read."""
+    batch = batch_of([19], 24)
+    other_tokens = replace(batch, input_ids=np.where(batch.attention_mask == 1, (batch.input_ids + 7) % 100 + 5, 0))
+    other_types = replace(batch, token_type_ids=np.zeros_like(batch.token_type_ids))
+    plain = answers(loaded.backend, batch)[0]
+    for other in (answers(loaded.backend, each)[0] for each in (other_tokens, other_types)):
+        assert max(np.abs(plain[name] - other[name]).max() for name in plain) > 0.05
+
+
+def test_repeats_itself(loaded: Opened) -> None:
+    """The same batch twice gives the same bytes: dropout is off and nothing is left over from the last call."""
+    batch = batch_of([10, 23])
+    for first, second in zip(answers(loaded.backend, batch), answers(loaded.backend, batch), strict=True):
+        cases.assert_close(first, second, 0.0)
+
+
+# --------------------------------------------------------------------------------------------------- instances, threads, processes
+
+instances = asked([(case, "spans") for case in PLAIN if case.name != "null"])
+
+
+@instances
+def test_two_instances(loaded: Opened) -> None:
+    """A second instance in the same process answers alike, and the first goes on answering when the second one is closed."""
+    second = cases.opened(loaded.case, loaded.model, loaded.cache, worker=1)
+    batch = batch_of([11], 16)
+    wanted = answers(second, batch)[0]
+    cases.assert_close(answers(loaded.backend, batch)[0], wanted, 1e-6)
+    second.close()
+    cases.assert_close(answers(loaded.backend, batch)[0], wanted, 1e-6)
+
+
+@instances
+def test_instances_in_threads_at_once(loaded: Opened) -> None:
+    """Two instances that answer at the same time, each in a thread that did not load it, answer as one alone."""
+    second = cases.opened(loaded.case, loaded.model, loaded.cache, worker=1)
+    batches = [batch_of(list(range(first, first + 5))) for first in range(0, POSITIONS - 5, 4)]
+    found: dict[int, list[cases.Rows]] = {}
+
+    def answer(number: int, backend: Backend) -> None:
+        found[number] = [answers(backend, batch) for batch in batches]
+
+    threads = [threading.Thread(target=answer, args=each) for each in enumerate((loaded.backend, second))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    second.close()
+    for told in (found[0], found[1]):
+        for batch, rows in zip(batches, told, strict=True):
+            for sample, row in zip(batch.samples, rows, strict=True):
+                cases.assert_close(row, loaded.expected[sample], loaded.tolerance)
+
+
+@asked([(case, "spans") for case in FIRST])
+def test_in_worker_processes(loaded: Opened) -> None:
+    """Two worker processes that share a ledger answer every sample of it, each as transformers answers."""
+    outputs = [Output(name, per_token=True) for name in OUTPUTS[QA]]
+    policy = Policy("sorted", 4)
+    specs = [
+        WorkerSpec(
+            worker,
+            loaded.case.name,
+            cases.options(loaded.case, loaded.cache, worker=worker),
+            loaded.model,
+            cases.samples(),
+            outputs,
+            policy,
+        )
+        for worker in range(2)
+    ]
+    rows = np.arange(POSITIONS)
+    traffic = Traffic(np.zeros(POSITIONS, np.int64), rows.astype(np.int32), np.zeros(POSITIONS, np.int64), Limits(0, 1))
+    crew = form(specs, processes=True)
+    try:
+        crew.call("load")
+        reports = crew.serve(crew.ledger(traffic, policy, None, POSITIONS), Keep(0, every=True), lambda: True)
+    finally:
+        crew.close()
+    told = {}
+    for report in reports:
+        assert isinstance(report, Report)
+        assert report.messages == []
+        told |= report.answers
+    assert sorted(told) == rows.tolist()
+    for row, answer in told.items():
+        cases.assert_close(dict(answer), loaded.expected[row], loaded.tolerance)
+
+
+# ---------------------------------------------------------------------------------------------------------- what it says of itself
+
+
+def test_describes_what_runs(loaded: Opened) -> None:
+    """describe() is plain JSON, strict numbers only, with the keys that all backends share; the precision is the one asked for."""
+    said = loaded.backend.describe()
+    assert json.loads(json.dumps(said, allow_nan=False)) == said
+    assert said.keys() >= KEYS
+    assert said["precision"] == loaded.case.precision
+    assert said["threads"] >= 1
+    for part in ("nodes", "quantised_matmuls", "file", "export", "quantisation"):  # null where the precision has none
+        assert isinstance(said.get(part), dict | None)
+
+
+def test_matrix_products_have_the_asked_type(loaded: Opened) -> None:
+    """FP32 is float32; half precisions are halves; INT8 multiplies most of its matrices in INT8 and says how many."""
+    said = loaded.backend.describe()
+    kind = loaded.case.arithmetic
+    if kind == "int8":
+        assert "int8" in str(said["matmul_dtype"])
+        assert 0.5 < said["quantised_matmuls"]["share"] <= 1.0
+    else:
+        wanted = {"fp32": {"float32"}, "tf32": {"float32", "tf32", "tfloat32"}, "bf16": {"bfloat16", "float16"}, "fp16": {"float16"}}[kind]
+        assert said["matmul_dtype"] in wanted
+
+
+# ---------------------------------------------------------------------------------------------------------------------- errors
+
+first_cases = pytest.mark.parametrize("case", FIRST, ids=str)
+
+
+@first_cases
+def test_unknown_precision(case: Case, spans: Model, cache: Path) -> None:
+    """A precision that does not exist is a usage error from `create` or `load`, never something else that runs."""
+    with pytest.raises(UsageError) as caught:
+        cases.made(replace(case, precision="fp7"), cache).load(spans)
+    assert caught.value.cure
+
+
+@first_cases
+def test_no_model(case: Case, cache: Path) -> None:
+    """Without a model a backend refuses to load, and says what to do."""
+    backend = cases.made(case, cache)
+    with pytest.raises(AssayError) as caught:
+        backend.load(None)
+    assert caught.value.cure
+    backend.close()
+
+
+@first_cases
+@pytest.mark.parametrize("device", ["cuda:99", "abacus"])
+def test_device_that_is_not_there(case: Case, spans: Model, cache: Path, device: str) -> None:
+    """A device that this machine has not is an error with a cure, never another device; and closing after it is harmless."""
+    backend = cases.made(case, cache, device=device)
+    with pytest.raises(AssayError) as caught:
+        backend.load(spans)
+    assert caught.value.cure
+    assert device in str(caught.value) or "cuda" in str(caught.value).lower()
+    backend.close()
+
+
+@asked([(case, "spans") for case in FIRST])
+def test_a_batch_that_is_none(loaded: Opened) -> None:
+    """A backend that needs inputs and is given none says so: nothing is made up."""
+    with pytest.raises(AssayError):
+        loaded.backend.predict(None)
+
+
+# ------------------------------------------------------------------------------------------------------------- the suite can fail
+
+
 def test_suite_sees_the_backends() -> None:
     """The suite is not empty by accident, and its model is as small as it says."""
     assert {"null", "pytorch"} <= set(INFOS)
     assert INFOS["null"].precisions == importlib.import_module("backends.null").PRECISIONS
     assert HIDDEN == 32
+    assert {case.name for case in CASES} == set(INFOS)
+    for name, info in INFOS.items():
+        assert {option for case in CASES if case.name == name for option in case.options} == set(info.options)
+
+
+@pytest.mark.parametrize("name", [name for name in INFOS if name != "null"])
+def test_what_is_installed_runs(name: str, spans: Model, cache: Path) -> None:
+    """The first precision of every backend whose libraries are installed runs: a skip is never how it fails. TensorRT also needs a GPU."""
+    info = INFOS[name]
+    if info.missing or name == "tensorrt":
+        pytest.skip(f"{name} needs {', '.join(info.missing) or 'a GPU'}")
+    backend = load("backends", name).create(BackendOptions(info.precisions[0], cache=cache))
+    backend.load(spans)
+    backend.close()
+
+
+@pytest.mark.parametrize("fault", ["no mask", "no positions", "rows swapped", "no segments"])
+@asked([(Case("pytorch", "fp32"), kind) for kind in ("spans", "three-classes", "value")])
+def test_faults_are_found_out(loaded: Opened, fault: str) -> None:
+    """A backend without mask, with its tokens out of place, with rows out of place or without segments fails by the widest tolerance."""
+    rows = [30, 5, 50, 12, 41, 3, 60, 22]
+    batch = batch_of(rows, POSITIONS)
+    damaged = {
+        "no mask": replace(batch, attention_mask=np.ones_like(batch.attention_mask)),
+        "no positions": replace(batch, input_ids=np.roll(batch.input_ids, 1, axis=1)),
+        "rows swapped": batch_of(rows[::-1], POSITIONS),
+        "no segments": replace(batch, token_type_ids=np.zeros_like(batch.token_type_ids)),
+    }[fault]
+    told = replace(loaded, case=Case("pytorch", "int8"))
+    with pytest.raises(AssertionError):
+        told.assert_expected(rows, replace(damaged, lengths=batch.lengths))
