@@ -87,7 +87,7 @@ def told(result: Result) -> str:
 
 
 def measure_all(bench: Bench, plan: Plan, subset: Int64, backends: list[str]) -> list[Result]:
-    """Every backend against the reference way; one that does not run is in the list with its error."""
+    """Every backend against the reference way; one that does not run is in the list with its error. Ctrl-C ends with those that are done."""
     cores = conditions.usable_cores()
     assert bench.model is not None
     indices = np.sort(subset)
@@ -99,6 +99,9 @@ def measure_all(bench: Bench, plan: Plan, subset: Int64, backends: list[str]) ->
             try:
                 result, answers = contest.against(backend)
                 result.accuracy = judged(bench, answers, subset, reference)
+            except KeyboardInterrupt:
+                print(f"stopped before {backend}: the table has what was measured until then", file=sys.stderr, flush=True)
+                break
             except AssayError as error:
                 result = Result(backend, error=f"{error} {error.cure}".strip())
             print(told(result), file=sys.stderr, flush=True)
