@@ -31,6 +31,8 @@ _INTEGER = ("int8", "int8-static")
 
 
 def create(options: BackendOptions) -> Backend:
+    """Raises UsageError for two providers."""
+    ort_providers.check_words(options)
     return OnnxRuntime(options)
 
 

@@ -44,6 +44,8 @@ _CONFLICTS = (
 
 
 def create(options: BackendOptions) -> Backend:
+    """Raises UsageError for options that do not go together."""
+    _check_words(options.precision or PRECISIONS[0], frozenset(options.options))
     return PyTorch(options)
 
 

@@ -87,7 +87,8 @@ def told(result: Result) -> str:
 
 
 def measure_all(bench: Bench, plan: Plan, subset: Int64, backends: list[str]) -> list[Result]:
-    """Every backend against the reference way; one that does not run is in the list with its error. Ctrl-C ends with those that are done."""
+    """Every backend against the reference way; one that does not run is in the list with its error. Ctrl-C ends
+    with those that are done."""
     cores = conditions.usable_cores()
     assert bench.model is not None
     indices = np.sort(subset)

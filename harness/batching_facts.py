@@ -13,7 +13,7 @@ def told(config: Mapping[str, Any]) -> str:
     policy = _policy(config)
     parts = [policy["kind"], f"max-batch {units.count(policy['max_batch'])}"]
     if policy["max_tokens"]:
-        parts.append(f"{units.count(policy['max_tokens'])} tokens a call")
+        parts.append(f"{units.plural(policy['max_tokens'], 'token')} a call")
     if policy["wait_ns"]:
         parts.append(f"waiting up to {units.time_ns(policy['wait_ns'])}")
     return ", ".join([*parts, f"padded to {_padded_to(policy)}"])

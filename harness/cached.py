@@ -45,7 +45,7 @@ def intact(folder: Path) -> dict[str, str] | None:
     """sha256 of each file by name if the folder is complete and every file is what its manifest says, else None."""
     try:
         files: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        if any((folder / name).stat().st_size != entry["bytes"] for name, entry in files.items()):
+        if not files or any((folder / name).stat().st_size != entry["bytes"] for name, entry in files.items()):
             return None
         found = {name: sha256_of(folder / name) for name in files}
         return found if all(entry["sha256"] == found[name] for name, entry in files.items()) else None

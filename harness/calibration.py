@@ -33,7 +33,7 @@ PAIRS = {"mrpc.tsv": 3, "stsb.tsv": 7, "qqp.tsv": 3, "mnli.tsv": 8, "mnli-mm.tsv
 PARAGRAPH = 8
 """Sentences of qnli.tsv that make a context."""
 
-USE_ANOTHER = "Use a precision that needs none, such as int8, or give --calibration FILE."
+USE_ANOTHER = "Give --calibration FILE, or use a precision that needs no samples, such as fp32 or onnxruntime:int8."
 
 Text = TypeVar("Text", bound=tuple[str, ...])
 

@@ -73,10 +73,12 @@ def spectrum(latency_ns: NDArray[np.int64], points: int = SPECTRUM_POINTS) -> Sp
     return Spectrum(shares, ordered[ranks] / 1e6)
 
 
-def timeline(columns: Columns, bins: int = BINS) -> Timeline:
-    """Rates of served samples and their latencies, over the run."""
+def timeline(columns: Columns, bins: int = 0) -> Timeline:
+    """Rates of served samples and their latencies, over the run. `bins` 0: up to `BINS`, with two batches or more in each on average, for
+    answers come batch by batch: fewer would be a comb."""
     served = columns.served
     done, latency = columns.done_ns[served], columns.latency_ns[served]
+    bins = bins or min(BINS, max(1, len(np.unique(columns.batch[served])) // 2))
     end = max(columns.end_ns, int(done.max(initial=1)))
     width = end / bins
     place = np.minimum((done / width).astype(np.int64), bins - 1)

@@ -29,7 +29,7 @@ VERBS = {
     "export": "stored runs as an MLPerf submission",
     "score": "predictions made elsewhere, scored against the data, as JSON",
     "finetune": "a model for a task of yours: an adapter on the embedded base, trained here",
-    "report": "a stored run as terminal text, markdown or json",
+    "report": "a stored run as terminal text, markdown, html or json",
 }
 DEBUG_VARIABLE = "ASSAY_DEBUG"
 
@@ -79,11 +79,11 @@ def _run(arguments: list[str]) -> int:
 
 
 def finish(code: int) -> int:
-    """What a process does last: its exit code, at once where a worker is still in native code after an interrupt. Such a thread cannot be
-    stopped, and a normal exit of the interpreter would abort the process."""
+    """What a process does last: its exit code, at once where a worker is still in native code, hung or after an interrupt. Such a thread
+    cannot be stopped, and a normal exit of the interpreter would abort the process."""
     import threading
 
-    if code == ExitCode.INTERRUPTED and any(thread.name.startswith("worker-") for thread in threading.enumerate()):
+    if any(thread.name.startswith("worker-") for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

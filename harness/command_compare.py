@@ -47,7 +47,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     candidates = _candidates(arguments)
     names = [name for name, _ in candidates]
-    reference = _reference(arguments.reference, names)
+    reference = _reference(arguments.reference, candidates)
     plan = Plan(arguments.blocks, arguments.block_duration, arguments.budget, arguments.width / 100)
     first, started = candidates[0][1], datetime.now(UTC)
     folder = open_folder(first.out, make_run_id(started, "compare", first.scenario, first.task, first.name or ""))
@@ -74,7 +74,7 @@ def _tell(compared: Compared, folder: Path, started: datetime, title: str) -> in
     made.write_text(FILE, as_json(_record(compared, started, conditions.collect(ROOT))))
     print(comparison_text.terminal(found, compared.warnings), end="")
     print(f"results in {folder}")
-    if compared.interrupted:
+    if compared.comparison.interrupted:
         return int(ExitCode.INTERRUPTED)
     if any(each.problem for each in found.candidates):
         return int(ExitCode.FAILED)
@@ -103,7 +103,7 @@ def _record(compared: Compared, started: datetime, conditions: Any) -> dict[str,
         "visits": [asdict(visit) for visit in found.visits],
         "conditions": conditions,
         "warnings": compared.warnings,
-        "complete": not compared.interrupted,
+        "complete": not compared.comparison.interrupted,
     }
 
 
@@ -122,7 +122,7 @@ def _candidates(arguments: argparse.Namespace) -> list[tuple[str, RunConfig]]:
     names = [str(each.get("name") or _title(each)) for each in given]
     if doubled := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"two candidates are called {doubled}", "give one of them a name: --candidate backend=...,name=...")
-    return [(name, load({**common, **each}, arguments.config)) for name, each in zip(names, given, strict=True)]
+    return [(name, _refuse(load({**common, **each}, arguments.config))) for name, each in zip(names, given, strict=True)]
 
 
 def _parsed(text: str) -> dict[str, str]:
@@ -132,6 +132,8 @@ def _parsed(text: str) -> dict[str, str]:
     for piece in text.split(","):
         name, equals, value = piece.partition("=")
         field = name.strip().replace("-", "_")
+        if equals and field in ("out", "progress"):
+            raise UsageError(f"--candidate {text}: {field} holds for all candidates", f"give --{field} instead")
         if equals and field in FIELDS:
             key = field
             parts[key] = value.strip()
@@ -148,9 +150,29 @@ def _title(given: dict[str, str]) -> str:
     return " ".join([given.get("backend", "pytorch:fp32"), *others])
 
 
-def _reference(wanted: str | None, names: Sequence[str]) -> int:
+def _reference(wanted: str | None, candidates: Sequence[tuple[str, RunConfig]]) -> int:
+    """Which candidate ratios are to: the one named, else the first in FP32, else the first. Raises UsageError."""
+    from harness.plugins import find_backend
+
+    names = [name for name, _ in candidates]
     if wanted is None:
-        return next((number for number, name in enumerate(names) if ":fp32" in name), 0)
+        return next((number for number, (_, config) in enumerate(candidates) if find_backend(config.backend).precision == "fp32"), 0)
     if wanted not in names:
         raise UsageError(f"--reference {wanted}: no candidate is called so", f"choose one of {', '.join(names)}")
     return names.index(wanted)
+
+
+def _refuse(config: RunConfig) -> RunConfig:
+    """The settings, if blocks can play them. Raises UsageError for LoadGen's modes and for what is no single task."""
+    from harness.config import SUITES
+
+    refused = {
+        f"--task {config.task}": config.task in SUITES,
+        f"--mode {config.mode}": config.mode != "performance",
+        f"--engine {config.engine}": config.engine != "native",
+        f"--find-peak {config.find_peak}": config.find_peak != "none",
+        "--traffic": config.traffic is not None,
+    }
+    if wrong := next((name for name, is_given in refused.items() if is_given), None):
+        raise UsageError(f"{wrong} cannot be compared: candidates play blocks of one task by the native engine", "leave it out")
+    return config

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 from datetime import UTC, datetime
 
-from harness.errors import ExitCode, RunError
+from harness.errors import ExitCode, MissingError, RunError
 from harness.flags import Parser, add_config_file, add_settings, settings, whole
 
 BLOCKS = 10
@@ -22,6 +23,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from harness import compare_run, models, noise, units
     from harness.compare_blocks import Plan
     from harness.config import load
+    from harness.interference import WORTH_SAYING
     from harness.progress import create
 
     config = load(settings(arguments), arguments.config)
@@ -35,14 +37,23 @@ def execute(arguments: argparse.Namespace) -> int:
     found = compared.comparison
     if problem := next((each.problem for each in found.candidates if each.problem), ""):
         raise RunError(f"{config.backend}: {problem}", "run it alone to see more")
-    if compared.interrupted:
+    if found.interrupted:
         return int(ExitCode.INTERRUPTED)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     floor = noise.Floor(noise.of(found), config.scenario, config.task, config.backend, found.blocks, now)
-    file = noise.keep(models.default_cache(), floor)
     for line in compared.warnings:
         print(f"warning: {line}")
     blocks = units.plural(floor.blocks, "block")
-    print(f"{config.scenario}: {config.backend} differs from itself by less than {floor.share:.2%} in 95 % of {blocks}")
+    print(
+        f"{config.scenario}: {config.backend} differs from itself by less than {math.expm1(floor.share):.2%} in 95 % of {blocks}",
+        flush=True,
+    )
+    if (compared.others_share or 0.0) > WORTH_SAYING:
+        print("not kept: other processes disturbed it; measure again when the machine is quiet")
+        return int(ExitCode.OK)
+    try:
+        file = noise.keep(models.default_cache(), floor)
+    except OSError as error:
+        raise MissingError(f"the noise floor cannot be kept: {error}", "set ASSAY_CACHE to a folder that can be written") from error
     print(f"kept in {file}: `assay compare` calls no smaller difference faster or slower")
     return int(ExitCode.OK)

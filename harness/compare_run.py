@@ -17,14 +17,20 @@ from harness import accuracy, bench, gate, interference, session, summary
 from harness.bench import ANSWER_SEED, Bench
 from harness.compare_blocks import Ended, Plan, play
 from harness.comparison import Candidate, Comparison, Figure, Visit, figures_of
-from harness.config import RunConfig
+from harness.config import RunConfig, flag
 from harness.core import Columns, Int32, Settings, Traffic
 from harness.crew import Crew, form, patience
-from harness.errors import BackendError, Interrupted, UsageError
+from harness.errors import AssayError, BackendError, Interrupted, UsageError
 from harness.measure import Measured, Watch, measure
 from harness.progress import Progress
 from harness.responses import Keep
 from harness.validity import query_latency_ns
+
+ALIKE = (
+    *("rules", "target_qps", "latency_bound", "percentile", "samples_per_query", "performance_samples", "issue", "same_index"),
+    *("concatenate", "qsl_seed", "sample_seed", "schedule_seed", "accuracy", "accuracy_target", "accuracy_samples", "reference_score"),
+)
+"""Settings that say what is asked and how it is judged: a ratio between candidates that differ in one of them means nothing."""
 
 TRIAL_SAMPLES = 48
 """Samples of the stretch that tells how fast a candidate is, before the first block."""
@@ -49,11 +55,11 @@ class Seat:
 
 @dataclass(slots=True)
 class Compared:
-    """A comparison and what else is to be told of it."""
+    """A comparison and what else is to be told of it. `others_share`: of the cores, what other processes used meanwhile."""
 
     comparison: Comparison
     warnings: list[str]
-    interrupted: bool = False
+    others_share: float | None = None
 
 
 def run(candidates: Sequence[tuple[str, RunConfig]], reference: int, plan: Plan, progress: Progress, floor: float = 0.0) -> Compared:
@@ -66,15 +72,21 @@ def run(candidates: Sequence[tuple[str, RunConfig]], reference: int, plan: Plan,
         before = interference.cpu_time()
         visits, ended = _measured(seats, reference, plan)
         others = interference.others_share(before, interference.cpu_time())
-        scored = tuple(_candidate(seat, skip=ended == "interrupted") for seat in seats)
-        found = Comparison(scored, reference, _figures(seats), visits, floor)
-    return Compared(found, [*_warnings(plan, ended, others), *_of_all(benches)], ended == "interrupted")
+        scored = tuple(_candidate(seat, skip=_interrupted(seats)) for seat in seats)
+        found = Comparison(scored, reference, _figures(seats), visits, floor, _interrupted(seats))
+    return Compared(found, [*_warnings(plan, ended, others), *_marks(benches[0]), *_of_all(benches)], others)
 
 
 def _same_questions(benches: Sequence[Bench], names: Sequence[str]) -> None:
     """Raises UsageError for candidates that would not be asked the same, or could not be held against each other."""
     first = benches[0]
     for name, each in zip(names[1:], benches[1:], strict=True):
+        for field_name in ALIKE:
+            one, other = getattr(first.config, field_name), getattr(each.config, field_name)
+            if one != other:
+                raise UsageError(
+                    f"{name}: {flag(field_name)} {other}, {names[0]} has {one}", "give all candidates the same traffic and gate"
+                )
         if each.scenario.name != first.scenario.name:
             raise UsageError(f"{name}: {each.scenario.name}, {names[0]} plays {first.scenario.name}", "compare within one scenario")
         if (each.task.data_name, len(each.task.samples)) != (first.task.data_name, len(first.task.samples)):
@@ -98,8 +110,11 @@ def _seated(name: str, each: Bench) -> Iterator[Seat]:
         raise UsageError("--workers auto cannot be used in a comparison", "find the number with a run first, then give it")
     crew = form(bench.specs(each, config.backend, workers), processes=True)
     try:
-        described = crew.call("load", tick=patience(session.LOAD_PATIENCE * config.hang_timeout))[0]
-        session.warm(each, crew)
+        try:
+            described = crew.call("load", tick=patience(session.LOAD_PATIENCE * config.hang_timeout))[0]
+            session.warm(each, crew)
+        except AssayError as error:
+            raise type(error)(f"{name}: {error}", error.cure) from error
         yield Seat(name, each, crew, described, each.settings)
     finally:
         crew.close()
@@ -148,8 +163,12 @@ def _visit(seat: Seat, place: int, block: int, samples: Int32, plan: Plan) -> Vi
     """One stretch; None, with the seat's problem, where it did not end as it should."""
     each = seat.bench
     settings, traffic, scenario = _asked(seat, samples, plan)
-    watch = Watch(f"block {block + 1}", each.progress, planned_s=plan.block_s / 2, hang_timeout_s=each.config.hang_timeout)
+    watch = Watch(
+        "trial" if block < 0 else f"block {block + 1}", each.progress, planned_s=plan.block_s / 2, hang_timeout_s=each.config.hang_timeout
+    )
     seat.last = measured = measure(seat.crew, scenario, settings, traffic, each.policy, watch, Keep(ANSWER_SEED))
+    if measured.interrupted:
+        return None
     if measured.reasons:
         seat.problem = measured.reasons[0].text
         return None
@@ -189,6 +208,22 @@ def _warnings(plan: Plan, ended: Ended, others: float | None) -> Iterator[str]:
         yield f"other processes used {others:.0%} of this machine's cores: blocks cancel slow drift, not bursts"
 
 
+def _marks(first: Bench) -> Iterator[str]:
+    """What would be on the card of a run: why these figures compare with nothing else."""
+    config = first.config
+    yield f"{config.rules} rules; unverified: not reviewed by MLCommons, not an MLPerf result"
+    if not first.task.comparable:
+        yield "built-in sample set: nothing here compares with published figures"
+    if config.accuracy_target != RunConfig.model_fields["accuracy_target"].default:
+        yield f"accuracy target {config.accuracy_target:.2%} of FP32"
+    if config.accuracy_samples is not None:
+        yield f"accuracy on {config.accuracy_samples} examples only"
+
+
+def _interrupted(seats: Sequence[Seat]) -> bool:
+    return any(seat.last is not None and seat.last.interrupted for seat in seats)
+
+
 def _of_all(benches: Sequence[Bench]) -> list[str]:
     """What the candidates' own preparation warns of, once each."""
     return list(dict.fromkeys(line for each in benches for line in each.warnings))
@@ -203,6 +238,8 @@ def _candidate(seat: Seat, *, skip: bool) -> Candidate:
     scored = None
     if not (skip or seat.problem) and seat.backend["answers"] and config.accuracy and seat.last is not None:
         scored, seat.problem = gate.score(seat.bench, seat.crew, seat.last)
+        if seat.last.interrupted:
+            scored, seat.problem = None, ""
     return Candidate(
         name=seat.name,
         settings=config.model_dump(mode="json"),

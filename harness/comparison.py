@@ -91,13 +91,15 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Everything of one comparison. `floor`: what this machine makes of a comparison of a system with itself (0: not known)."""
+    """Everything of one comparison. `floor`: what this machine makes of a comparison of a system with itself (0: not known);
+    `interrupted`: what there is of it, from which nobody is recommended."""
 
     candidates: tuple[Candidate, ...]
     reference: int
     figures: tuple[Figure, ...]
     visits: tuple[Visit, ...]
     floor: float = 0.0
+    interrupted: bool = False
 
     @property
     def blocks(self) -> int:
@@ -134,7 +136,7 @@ class Comparison:
         """The candidate that is best by the deciding figure among those whose result counts, and those that cannot be told from it."""
         figure = self.figures[0]
         counting = [number for number, each in enumerate(self.candidates) if each.counts]
-        if not counting or self.blocks < 2:
+        if not counting or self.blocks < 2 or self.interrupted:
             return None
         sign = 1 if figure.better == "higher" else -1
         means = {number: sign * float(np.log(self.values(number, figure)).mean()) for number in counting}

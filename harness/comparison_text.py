@@ -64,13 +64,16 @@ def _batching(candidate: Candidate) -> dict[str, Any]:
 
 def _winner(found: Comparison) -> str:
     best = found.best()
+    if found.interrupted:
+        return "interrupted: nothing is recommended"
     if best is None:
         return "no candidate counts: nothing can be recommended"
     first, alike = best
     name = found.candidates[first].name
     if alike:
         return f"{name} is ahead, but cannot be told from {' and '.join(found.candidates[number].name for number in alike)}"
-    return f"fastest with its accuracy met: {name}"
+    checked = found.candidates[first].accuracy is not None
+    return f"fastest with its accuracy met: {name}" if checked else f"fastest, accuracy not checked: {name}"
 
 
 def _how(found: Comparison) -> str:
@@ -78,8 +81,8 @@ def _how(found: Comparison) -> str:
     uncertain = [figure.name for figure in found.figures if _uncertain(found, figure)]
     few = f"; ? marks percentiles of too few queries a block ({', '.join(uncertain)})" if uncertain else ""
     return (
-        f"{units.plural(found.blocks, 'block')}, {units.seconds(found.total_seconds())} measured; ratios to "
-        f"{found.candidates[found.reference].name}, 95 % bootstrap intervals over blocks{floor}{few}"
+        f"{units.plural(found.blocks, 'block')}, {units.seconds(found.total_seconds())} measured; medians of blocks, ratios "
+        f"(geometric means) to {found.candidates[found.reference].name}, 95 % bootstrap intervals over blocks{floor}{few}"
     )
 
 

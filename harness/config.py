@@ -86,6 +86,8 @@ def _pad_to(value: object) -> object:
     if isinstance(value, bool) or not all(part.isdecimal() for part in parts):
         raise ValueError("is neither a whole number nor a list of them")
     numbers = [int(part) for part in parts]
+    if numbers[-1] > 1_048_576:
+        raise ValueError("is longer than any input")
     if numbers[0] < 1 or any(after <= before for before, after in itertools.pairwise(numbers)):
         raise ValueError("is not ascending from 1 or more")
     return ",".join(map(str, numbers))

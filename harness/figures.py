@@ -85,7 +85,7 @@ def _split(columns: Columns) -> Drawing:
     return Drawing(
         "split",
         "Waiting and computing",
-        "Queries from the fastest to the slowest, 5 % a bar: what the slow ones spend their time on.",
+        "Queries from the fastest to the slowest in groups of the same size: what the slow ones spend their time on.",
         traces,
         {"barmode": "stack", "yaxis": {"title": "mean ms"}, "xaxis": {"tickangle": -45}},
     )
@@ -97,7 +97,8 @@ def _timeline(run: Run, columns: Columns, *, offline: bool) -> Drawing:
     layout: dict[str, Any] = {"xaxis": {"title": "s"}, "yaxis": {"title": "samples/s", "rangemode": "tozero"}}
     if not offline:
         for name, values, colour in (("p50", found.p50_ms, GREEN), ("p99", found.p99_ms, ORANGE), ("max", found.max_ms, GREY)):
-            traces.append(_line(f"{name}, ms", found.at_s, values, colour, dash="dot" if name == "max" else "solid") | {"yaxis": "y2"})
+            line = _line(f"{name}, ms", found.at_s, values, colour, dash="dot" if name == "max" else "solid", mode="lines+markers")
+            traces.append(line | {"yaxis": "y2", "connectgaps": True, "marker": {"size": 4}})  # a stretch between two empty ones shows
         layout["yaxis2"] = {"title": "ms", "overlaying": "y", "side": "right", "rangemode": "tozero", "showgrid": False}
         bound = run.traffic.get("latency_bound")
         if bound:

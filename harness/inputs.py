@@ -115,7 +115,7 @@ def calibration(config: RunConfig, task: Task) -> Calibration:
     """Samples to calibrate with, never scored ones. Raises MissingError where the task has none."""
     if not isinstance(task, Calibrated):
         raise MissingError(
-            f"--task {config.task} has no samples to calibrate {config.backend} with", "use a precision that needs none, such as int8"
+            f"--task {config.task} has no samples to calibrate {config.backend} with", "use a precision that needs none, such as fp32"
         )
     if config.calibration is None:
         return task.calibration(config.calibration_samples, CALIBRATION_SEED)

@@ -55,7 +55,9 @@ def _padding(run: Run) -> Iterator[str]:
     if share is None or share < PADDING:
         return
     kind = run.config.get("batching")
-    cure = "use --batching sorted" if kind != "sorted" else "give --max-batch-tokens, or a smaller --pad-to"
+    limited = (run.config.get("resolved", {}).get("batching") or {}).get("max_tokens")
+    tokens = "a smaller --max-batch-tokens" if limited else "--max-batch-tokens"
+    cure = "use --batching sorted" if kind != "sorted" else f"give {tokens}, or a smaller --pad-to"
     yield f"{share:.0%} of the tokens computed are padding: {cure}"
 
 

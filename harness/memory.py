@@ -18,10 +18,12 @@ def grown(before: int, description: Mapping[str, Any]) -> dict[str, int | None]:
     """What loading took since `before` resident bytes, as `backend.memory` of run.json.
 
     `resident_bytes` is growth of the process: weights, the runtime's copies of them, and libraries it imports only now; workers that are
-    threads of one process and load at once are counted together. `device_bytes`: what the backend says of itself under that key, else what
-    PyTorch has allocated on a CUDA device; None on a CPU, or where nobody tells.
+    threads of one process and load at once are counted together. None where it did not grow: what was freed before (by an export) is used
+    again. `device_bytes`: what the backend says of itself under that key, else what PyTorch has allocated on a CUDA device; None on a CPU,
+    or where nobody tells.
     """
-    return {"resident_bytes": max(0, resident_bytes() - before), "device_bytes": _device_bytes(description)}
+    growth = resident_bytes() - before
+    return {"resident_bytes": growth if growth > 0 else None, "device_bytes": _device_bytes(description)}
 
 
 def _device_bytes(description: Mapping[str, Any]) -> int | None:

@@ -48,7 +48,8 @@ def known(cache: Path, scenario: str) -> Floor | None:
     """The floor of this machine in this scenario, None where none was measured or the file is damaged."""
     try:
         stored: dict[str, Any] = json.loads(_file(cache, scenario).read_text(encoding="utf-8"))
-        return Floor(**{key: value for key, value in stored.items() if key != "schema"}) if stored["schema"] == SCHEMA else None
+        found = Floor(**{key: value for key, value in stored.items() if key != "schema"})
+        return found if stored["schema"] == SCHEMA and type(found.share) is float and 0 <= found.share < 1 else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

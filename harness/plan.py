@@ -100,6 +100,8 @@ def _look_up_model(config: RunConfig, found: _Found, missing: list[str]) -> None
     try:
         found.model = inputs.find_model(config, cache=cache, offline=True, say=_unsaid)
         found.task = inputs.make_task(config, found.model, cache=None)
+        info, precision, _ = plugins.find_backend(config.backend)
+        inputs.calibration_for(config, found.task, precision, info.calibrated)
     except MissingError as error:
         missing.append(f"{error}; {error.cure}" if error.cure else str(error))
 

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from harness import answers as checked
 from harness import calibration as calibrating
-from harness import metrics, squad_answers, squad_windows
+from harness import metrics, squad_answers, squad_windows, units
 from harness.core import MS_NS, Answer, Calibration, Int64, Output, TaskOptions
 from harness.datafiles import SquadData, read_squad
-from harness.errors import RunError
+from harness.errors import MissingError, RunError
 from harness.features import Features, cached_features, fingerprint, samples_of
 from harness.tokenization import Vocabulary, load_vocabulary
 
@@ -178,6 +178,9 @@ class SquadTask:
         if file.suffix.lower() in self.layouts:
             return self._drawn(self._read_training(file), count, seed, file.name)
         kept = calibrating.listed(file, calibrating.read_list(file), self._windows_of(), len(self.samples))[:count]
+        if len(kept) < calibrating.LEAST:
+            listed = units.plural(len(kept), "sample")
+            raise MissingError(f"{file}: it lists {listed}, calibration needs {calibrating.LEAST}", "List more.")
         source = f"{len(kept)} samples of {self.data_name} that {file.name} lists: they are scored as well, as MLPerf's lists are"
         return calibrating.of_samples(calibrating.some(self.samples, kept), source)
 

@@ -144,6 +144,8 @@ def read_run(folder: Path) -> Run:
     """The run stored in a folder (or in a run.json given itself). Raises MissingError if it did not finish, DataError if damaged."""
     file = folder if folder.suffix == ".json" else folder / RUN_FILE
     if not file.exists():
+        if (folder / "comparison.json").exists():
+            raise MissingError(f"{folder} is a comparison, no run", "read its report.md or comparison.json")
         if folder.is_dir():
             raise MissingError(f"{folder}: no {RUN_FILE}, so this run did not finish", "run it again, or name another folder")
         raise MissingError(f"{folder} is not there", "name the folder of a run")

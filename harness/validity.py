@@ -77,6 +77,8 @@ def min_queries(ran: int, needed: int, elapsed_ns: int, settings: Settings, noun
     if ran >= needed:
         return []
     text = f"ran {units.plural(ran, noun)}, needs {needed:,}"
+    if not ran:
+        return [Reason("min_queries", text, "find out why nothing was answered")]
     cure = f"set --duration to at least {duration_for(needed, ran, elapsed_ns)}"
     if settings.issue == "unique":
         cure = f"set --min-queries to at most {ran}, or issue samples at random: unique issue ends with the set"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harness.checkpoint import read_config
 from harness.core import Int64, Model
-from harness.errors import BackendError
+from harness.errors import BackendError, DataError
 from harness.models import max_positions
 from harness.runtimes.torch_model import OUTPUTS
 
@@ -73,6 +73,9 @@ def check(
         found.append(_real(run(given), lengths, model.head))
         samples, longest = samples + len(lengths), max(longest, int(lengths.max()))
     expected = np.concatenate(wanted)
+    if not np.isfinite(expected).all():
+        cure = "Look at its weights: one of them is no number."
+        raise DataError(f"{model.name}: the model itself answers NaN or infinity, in PyTorch", cure)
     difference, spread = float(np.abs(np.concatenate(found) - expected).max()), float(expected.std())
     if not difference <= limit * max(1.0, spread):  # a NaN is larger than anything
         raise BackendError(

@@ -86,11 +86,30 @@ def plain(model: onnx.ModelProto) -> onnx.ModelProto:
     apart, stored matrices that are turned at run time are turned now, and the fused embedding becomes its parts."""
     editor = Editor(model)
     numbers = iter(range(len(model.graph.node)))
+    _without_names_of_weights(editor)
     for rewrite in (_stored_constant, _turned, _from_gemm, _from_attention, from_embedding):
         editor.each(rewrite)
     for node in editor.graph.node:
         node.name = node.name or f"assay_{node.op_type}_{next(numbers)}"
     return editor.finished()
+
+
+def _without_names_of_weights(editor: Editor) -> None:
+    """A weight that several layers share (ALBERT) is stored once and reaches the others through Identity: those are left out, and every
+    layer uses the weight by its own name."""
+    results = {output.name for output in editor.graph.output}
+    names: dict[str, str] = {}
+    kept = []
+    for node in editor.graph.node:
+        source = names.get(node.input[0], node.input[0]) if node.input else ""
+        if node.op_type == "Identity" and source in editor.weights and node.output[0] not in results:
+            names[node.output[0]] = source
+        else:
+            kept.append(_copied(node))
+    for node in kept:
+        node.input[:] = [names.get(name, name) for name in node.input]
+    del editor.graph.node[:]
+    editor.graph.node.extend(kept)
 
 
 def products(graph: onnx.GraphProto) -> tuple[Product, ...]:

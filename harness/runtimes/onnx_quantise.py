@@ -18,7 +18,7 @@ import onnx
 
 from harness.cached import made_once
 from harness.core import Calibration, Model
-from harness.errors import MissingError, UsageError
+from harness.errors import BackendError, MissingError, UsageError
 from harness.runtimes import onnx_calibrate, onnx_sensitivity
 from harness.runtimes.onnx_calibrate import Feed, Histogram
 from harness.runtimes.onnx_check import batches
@@ -33,7 +33,7 @@ from harness.runtimes.onnx_smooth import smoothed
 Kind = Literal["int8", "int8-static"]
 Target = Literal["cpu", "gpu", "openvino"]
 
-VERSION = 2
+VERSION = 3
 """Of what this module makes; a new one makes old files stale."""
 
 HELD_OUT = 4
@@ -81,6 +81,8 @@ def quantised(
     )
     found = folder / "model.onnx"
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    if calibration is not None:
+        facts["calibration"]["source"] = calibration.source  # the same texts may have been drawn from elsewhere when it was made
     return Quantised(found, hashes[found.name], found.stat().st_size, facts)
 
 
@@ -157,9 +159,20 @@ def _make(path: Path, folder: Path, asked: _Asked, given: _Given, say: Callable[
     repair = work.solve()
     model, tables = work.model(repair.excluded)
     onnx.save(model, str(folder / "model.onnx"))
-    facts = work.facts(repair, model, tables) | {"seconds": round(time.monotonic() - start, 2)}
+    _check_all(path, facts := work.facts(repair, model, tables))
+    facts |= {"seconds": round(time.monotonic() - start, 2)}
     (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
     say(_said(facts))
+
+
+def _check_all(path: Path, facts: dict[str, Any]) -> None:
+    """Raises BackendError where a product by a weight is neither INT8 nor listed as left in FP32."""
+    left = facts["matmuls"]["total"] - facts["matmuls"]["quantised"] - len(facts["excluded"])
+    if left:
+        raise BackendError(
+            f"{path}: {left} of {facts['matmuls']['total']} products by a weight would silently stay in FP32",
+            "Use fp32 for this model, and please report it.",
+        )
 
 
 class _Work:

@@ -54,12 +54,17 @@ class Provider:
         return self.registered.removesuffix("ExecutionProvider")
 
 
+def check_words(options: BackendOptions) -> None:
+    """Raises UsageError where more than one provider is named."""
+    if len(options.options) > 1:
+        raise UsageError(f"onnxruntime: {' and '.join(options.options)} are two providers for one graph", "Name one.")
+
+
 def chosen(options: BackendOptions) -> Provider:
     """The provider that `options` and `device` mean. Raises UsageError where they contradict each other, and MissingError where this build
     of ONNX Runtime has no such provider or the machine no such GPU."""
+    check_words(options)
     asked = [BY_OPTION[word] for word in options.options]
-    if len(asked) > 1:
-        raise UsageError(f"onnxruntime: {' and '.join(options.options)} are two providers for one graph", "Name one.")
     device = _gpu(options)
     if not asked and device is None:
         return Provider(CPU)

@@ -168,7 +168,7 @@ def test_a_hanging_backend_ends_the_run(tmp_path: Path, default_model: Path) -> 
     """A call that never returns ends the run after --hang-timeout, and the process ends too."""
     done = command(
         *("--task", "sst2", "--backend", f"{DAMAGED}:hang", "--scenario", "single-stream", "--duration", "600"),
-        *("--hang-timeout", "1", "--out", str(tmp_path), "--warmup", "0.2"),
+        *("--hang-timeout", "4", "--out", str(tmp_path), "--warmup", "0.2"),  # loading has ten times as long
         ASSAY_FAULT_AFTER="30",
     )
     assert done.returncode == ExitCode.INVALID, done.stderr

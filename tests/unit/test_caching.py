@@ -40,6 +40,7 @@ def test_inputs_are_samples_cut_to_one_length_before_any_is_made_up() -> None:
 
 
 @given(count=st.integers(1, 200), seed=st.integers(0, 2**32 - 1))
+@settings(deadline=None)
 def test_no_two_inputs_are_alike(count: int, seed: int) -> None:
     """However many are asked for: that many, all different, all of one length, and the same ones for the same seed."""
     samples = ragged([[1, *range(3 + k, 13 + k), 2] for k in range(5)])

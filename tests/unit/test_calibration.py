@@ -152,12 +152,16 @@ def test_a_list_of_question_ids(tmp_path: Path, tokenizer: Path) -> None:
 
 
 def test_a_list_of_samples(tmp_path: Path, tokenizer: Path) -> None:
-    """A list of numbers names samples, as MLPerf's list of features does; the count cuts it."""
+    """A list of numbers names samples, as MLPerf's list of features does; the count cuts it; fewer than 8 cannot calibrate."""
     asked = task("squad", tokenizer)
     file = tmp_path / "bert_calibration_features.txt"
+    file.write_text("7\n3\n11\n3\n20\n21\n22\n23\n24\n25\n")
+    named = (3, 7, 11, 20, 21, 22, 23, 24, 25)
+    assert rows(asked.calibration_from(file, 10_000, SEED).samples) == [rows(asked.samples)[number] for number in named]
+    assert rows(asked.calibration_from(file, 8, SEED).samples) == [rows(asked.samples)[number] for number in named[:8]]
     file.write_text("7\n3\n11\n3\n")
-    assert rows(asked.calibration_from(file, 10_000, SEED).samples) == [rows(asked.samples)[number] for number in (3, 7, 11)]
-    assert rows(asked.calibration_from(file, 2, SEED).samples) == [rows(asked.samples)[number] for number in (3, 7)]
+    with pytest.raises(MissingError, match="it lists 3 samples, calibration needs 8"):
+        asked.calibration_from(file, 8, SEED)
 
 
 def test_a_wrong_entry_of_a_list(tmp_path: Path, tokenizer: Path) -> None:

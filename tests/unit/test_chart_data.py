@@ -61,7 +61,7 @@ def test_a_timeline_loses_no_extreme(latency: list[int]) -> None:
         made((done - latency).tolist(), (done - latency).tolist(), done.tolist(), [0] * len(latency), int(done[-1]))
     )
     assert np.nanmax(found.max_ms) == max(latency) / 1e6
-    assert round(float(found.rate.sum()) * done[-1] / chart_data.BINS / 1e9) == len(latency)
+    assert round(float(found.rate.sum()) * done[-1] / len(found.rate) / 1e9) == len(latency)
 
 
 def test_the_split_by_hand() -> None:

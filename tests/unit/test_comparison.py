@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import cli, comparison_text, noise
-from harness.command_compare import _parsed
+from harness import cli, comparison_text, interference, noise
+from harness.command_compare import _parsed, _reference
 from harness.compare_blocks import Plan, play
 from harness.comparison import LATENCIES, THROUGHPUT, Candidate, Comparison, Visit, figures_of
+from harness.config import load
 from harness.core import Accuracy
 from harness.errors import Interrupted, UsageError
 
@@ -178,6 +179,12 @@ def test_a_candidate_is_written_as_settings() -> None:
         (["--backend", "null", "--backend", "nul:1ms"], "there is no backend nul"),
         (["--backend", "null", "--backend", "null:1ms", "--blocks", "1"], "1 is not a whole number of 2 or more"),
         (["--backend", "null", "--backend", "null:1ms", "--scenario", "server"], "needs one rate for all"),
+        (["--backend", "null", "--candidate", "backend=null:1ms,accuracy_target=0.5"], "--accuracy-target 0.5, null has 0.99"),
+        (["--backend", "null", "--candidate", "backend=null:1ms,issue=same"], "--issue same, null has random"),
+        (["--backend", "null", "--candidate", "backend=null:1ms,out=x"], "out holds for all candidates"),
+        (["--backend", "null", "--backend", "null:1ms", "--engine", "mlcommons"], "--engine mlcommons cannot be compared"),
+        (["--backend", "null", "--backend", "null:1ms", "--mode", "submission"], "--mode submission cannot be compared"),
+        (["--backend", "null", "--backend", "null:1ms", "--task", "glue"], "--task glue cannot be compared"),
     ],
 )
 def test_wrong_comparisons_are_refused(flags: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,7 +206,22 @@ def test_a_comparison_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixt
     assert result["ratio"]["value"] > 2
     assert len(stored["visits"]) == 2 * 2 * stored["blocks"]
     assert (folder / "report.md").read_text().startswith("# single-stream · squad · 2 candidates\n")
-    assert "fastest with its accuracy met: null:1ms" in capsys.readouterr().out
+    assert "fastest, accuracy not checked: null:1ms" in capsys.readouterr().out
+
+
+def test_nobody_is_recommended_after_an_interrupt() -> None:
+    """What was measured is shown with its ratios, and there is no winner."""
+    found = replace(made({"fp32": 10.0, "amp": 20.0}), interrupted=True)
+    assert found.best() is None
+    assert found.cell(1, THROUGHPUT) is not None
+    assert comparison_text.sentences(found)[0] == "interrupted: nothing is recommended"
+
+
+def test_the_reference_is_the_first_in_fp32() -> None:
+    """By what the backend resolves to, not by its spelling or its name."""
+    both = [("half", load({"backend": "pytorch:amp"})), ("base", load({"backend": "pytorch"}))]
+    assert _reference(None, both) == 1
+    assert _reference("half", both) == 0
 
 
 # -------------------------------------------------------------------------------------------------------------------------- noise
@@ -210,6 +232,7 @@ def test_the_floor_of_a_machine_is_kept_and_used(
 ) -> None:
     """`noise` measures ten blocks of a backend against itself; what it kept is read again, and a damaged file is no floor."""
     monkeypatch.setenv("ASSAY_CACHE", str(tmp_path))
+    monkeypatch.setattr(interference, "others_share", lambda before, after: 0.0)
     flags = ["--backend", "null:1ms", "--scenario", "single-stream", "--progress", "none"]
     assert cli.main(["noise", *flags]) == 0
     assert "differs from itself by less than" in capsys.readouterr().out
@@ -219,7 +242,23 @@ def test_the_floor_of_a_machine_is_kept_and_used(
     assert floor.share > 0
     assert noise.known(tmp_path, "server") is None
     (file,) = (tmp_path / "noise").iterdir()
-    file.write_text("{")
+    good = file.read_text()
+    for damaged in (
+        "{",
+        good.replace(str(floor.share), '"1 %"'),
+        good.replace(str(floor.share), "1e9"),
+        good.replace(str(floor.share), "NaN"),
+    ):
+        file.write_text(damaged)
+        assert noise.known(tmp_path, "single-stream") is None
+
+
+def test_a_disturbed_floor_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A floor measured beside other work would hide real differences from then on."""
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path))
+    monkeypatch.setattr(interference, "others_share", lambda before, after: 0.5)
+    assert cli.main(["noise", "--backend", "null:1ms", "--scenario", "single-stream", "--progress", "none"]) == 0
+    assert "not kept" in capsys.readouterr().out
     assert noise.known(tmp_path, "single-stream") is None
 
 

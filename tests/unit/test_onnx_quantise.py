@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from harness.core import Model, Samples
 from harness.errors import MissingError, UsageError
-from tests.tiny_models import tiny_model
+from harness.models import resolve
+from tests.tiny_models import tiny_model, write_architecture
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -323,11 +324,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return tiny_model(tmp_path_factory.mktemp("model") / "tiny", "question-answering")
 
 
-def samples(count: int = 24, seed: int = 0) -> Samples:
+def samples(count: int = 24, seed: int = 0, vocabulary: int = 120) -> Samples:
     rng = np.random.default_rng(seed)
     lengths = rng.integers(5, 40, count)
     tokens = int(lengths.sum())
-    ids = rng.integers(5, 120, tokens).astype(np.int32)
+    ids = rng.integers(5, vocabulary, tokens).astype(np.int32)
     return Samples(ids, rng.integers(0, 2, tokens).astype(np.int8), np.cumsum([0, *lengths], dtype=np.int64), 0, 64)
 
 
@@ -349,6 +350,23 @@ def test_every_product_of_a_model_is_quantised(model: Model, cache: Path, kind: 
     said.clear()
     again = quantised(model, cache, kind, calibration, target=target, say=said.append)
     assert (again.path, again.sha256, said) == (found.path, found.sha256, [])
+
+
+@pytest.mark.parametrize("target", ["cpu", "openvino", "gpu"])
+def test_a_weight_that_layers_share_is_quantised_in_each(tmp_path: Path, cache: Path, target: Any) -> None:
+    """ALBERT's layers use one set of weights, which the export names once: every product of every layer is INT8 all the same."""
+    folder = write_architecture(tmp_path / "albert", "albert", "sequence-classification")
+    shared = resolve(str(folder), "sequence-classification", cache=tmp_path, offline=True)
+    found = quantised(shared, cache, "int8-static", of_samples(samples(vocabulary=50), "24 made-up samples"), target=target)
+    assert found.facts["matmuls"]["quantised"] == found.facts["matmuls"]["total"] == 15
+
+
+def test_the_source_is_told_of_this_call(model: Model, cache: Path) -> None:
+    """The same samples from elsewhere find the same file, and the result says where they are from now."""
+    first = quantised(model, cache, "int8-static", of_samples(samples(), "a list of scored ones"))
+    second = quantised(model, cache, "int8-static", of_samples(samples(), "training data"))
+    assert first.path == second.path
+    assert second.facts["calibration"]["source"] == "training data"
 
 
 def test_other_samples_make_another_file(model: Model, cache: Path) -> None:

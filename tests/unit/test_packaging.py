@@ -11,7 +11,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
-from importlib.util import find_spec
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
 FOLDERS: dict[str, str] = SETUPTOOLS["package-dir"]
 """Folder of the checkout by package name."""
+
+INSTALLED = {distribution.name for distribution in metadata.distributions()}
+"""Names of what is installed; looking for the module of setuptools would exchange Python's own distutils for its copy, with a warning."""
 
 NOT_INSTALLED = {"tests", "benchmarks", "docs", "results", "build", "dist"}
 MADE_LATER = {"references.json"}
@@ -91,7 +94,7 @@ def test_every_dependency_is_locked_within_its_bounds(requirement: Requirement) 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built without a network from a copy of the sources, so that no build folder appears in the checkout."""
-    if find_spec("build") is None or find_spec("setuptools") is None:
+    if not {"build", "setuptools"} <= INSTALLED:
         pytest.skip("build and setuptools are not installed")
     source, out = (tmp_path_factory.mktemp(name) for name in ("source", "wheel"))
     for folder in FOLDERS.values():
@@ -111,7 +114,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the wheel installs, and the console script in bin/."""
-    if find_spec("pip") is None:
+    if "pip" not in INSTALLED:
         pytest.skip("pip is not installed")
     target = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target), str(wheel)]

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.batching import Policy
@@ -46,6 +46,7 @@ def complaint(file: Path) -> AssayError:
     closed=st.booleans(),
     suffix=st.sampled_from([".json", ".parquet"]),
 )
+@settings(deadline=None)
 def test_a_file_holds_its_columns_exactly(rows: list[tuple[int, int, int]], closed: bool, suffix: str) -> None:
     """Every 64-bit number comes back, in both formats; a closed loop's due times are null and come back as None."""
     query, sample, due = (np.array(column, np.int64) for column in zip(*rows, strict=True))
