@@ -84,3 +84,8 @@ class BackendError(RunError):
 
 class Interrupted(AssayError):
     exit_code = ExitCode.INTERRUPTED
+
+
+def first_line(error: BaseException) -> str:
+    """A foreign library's message on one line of at most 300 characters; the name of its class where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

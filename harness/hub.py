@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.cached import disk_problem, intact, made_once, sha256_of
-from harness.errors import DataError, MissingError
+from harness.errors import DataError, MissingError, first_line
 
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -337,7 +337,7 @@ def from_hub(ask: Callable[[], T], repo: str) -> T:
     except RevisionNotFoundError as error:
         raise MissingError(f"{repo}: the hub has no such revision of it", "Check what stands behind @: a branch, tag or commit.") from error
     except EntryNotFoundError as error:
-        raise MissingError(f"{repo}: a file is not there: {_first_line(error)}", "Check the name and the revision.") from error
+        raise MissingError(f"{repo}: a file is not there: {first_line(error)}", "Check the name and the revision.") from error
     except Exception as error:
         raise _translated(error, repo) from error
 
@@ -346,7 +346,7 @@ def _translated(error: Exception, repo: str) -> Exception:
     if problem := disk_problem(error):
         return MissingError(f"{repo}: the cache: {problem}", "Free some space, or set ASSAY_CACHE to a folder that has it.")
     if str(error).startswith("Consistency check failed"):
-        return _WrongSize(_first_line(error))
+        return _WrongSize(first_line(error))
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in _REFUSALS:
         what, cure = _REFUSALS[status]
@@ -356,7 +356,7 @@ def _translated(error: Exception, repo: str) -> Exception:
             f"{repo}: the hub answers {status}: it has trouble of its own", "Try again later, or give a folder with --model."
         )
     cure = "Check the network, HF_ENDPOINT and the proxy settings, or give a folder with --model."
-    return MissingError(f"the hub cannot be reached for {repo} ({_first_line(error)})", cure)
+    return MissingError(f"the hub cannot be reached for {repo} ({first_line(error)})", cure)
 
 
 _REFUSALS = {
@@ -374,7 +374,3 @@ def hub_endpoint() -> str | None:
 def hub_is_off() -> bool:
     """$HF_HUB_OFFLINE as it is now."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -20,9 +20,9 @@ import torch
 
 from harness.cached import made_once
 from harness.core import Model
-from harness.errors import BackendError
+from harness.errors import BackendError, first_line
 from harness.runtimes.onnx_check import Check, check
-from harness.runtimes.torch_model import OUTPUTS, first_line, open_model, takes_token_types
+from harness.runtimes.torch_model import OUTPUTS, open_model, takes_token_types
 
 EXPORTER = 1
 """Version of what this module writes: a higher number makes every cached graph anew."""

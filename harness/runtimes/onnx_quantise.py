@@ -19,7 +19,7 @@ import onnx
 from harness.cached import made_once
 from harness.core import Calibration, Model
 from harness.errors import BackendError, MissingError, UsageError
-from harness.runtimes import onnx_calibrate, onnx_sensitivity
+from harness.runtimes import cpu, onnx_calibrate, onnx_sensitivity
 from harness.runtimes.onnx_calibrate import Feed, Histogram
 from harness.runtimes.onnx_check import batches
 from harness.runtimes.onnx_edit import plain, products
@@ -106,13 +106,10 @@ def _key(source: Exported, path: Path, kind: Kind, target: Target, calibration: 
     return hashlib.sha256(json.dumps([*what, onnx.__version__, onnxruntime.__version__]).encode()).hexdigest()[:16]
 
 
-def saturates(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+def saturates(cpuinfo: Path = cpu.CPUINFO) -> bool:
     """Whether this CPU adds products of bytes in 16 bits, so that weights get 7 bits: x86 without VNNI. False where it cannot be told."""
-    if not cpuinfo.exists():
-        return False
-    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-    flags = next((set(line.split(":", 1)[1].split()) for line in lines if line.startswith("flags")), set())
-    return bool(flags & {"sse2"}) and not flags & {"avx512_vnni", "avx_vnni"}
+    flags = cpu.flags(cpuinfo)
+    return "sse2" in flags and not flags & {"avx512_vnni", "avx_vnni"}
 
 
 # ----------------------------------------------------------------------------------------------------------------------- samples

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BackendError
+from harness.runtimes import cpu
 from harness.runtimes.onnx_graph_facts import FLOAT, INTEGER
 from harness.runtimes.ort_providers import BUILDERS, Provider
 
@@ -99,12 +100,9 @@ def quantised(optimised: Path) -> dict[str, Any]:
     return {"quantised": found.integer, "total": found.total, "share": round(found.integer / max(1, found.total), 4)}
 
 
-def instructions(integer: bool, cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
+def instructions(integer: bool, cpuinfo: Path = cpu.CPUINFO) -> list[str]:
     """Vector instruction sets of this CPU that ONNX Runtime's kernels (MLAS) have code for, widest first; empty where it cannot be told."""
-    if not cpuinfo.exists():
-        return []
-    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-    flags = next((set(line.split(":", 1)[1].split()) for line in lines if line.startswith(("flags", "Features"))), set())
+    flags = cpu.flags(cpuinfo)
     return [name for name in ((*_INTEGER_SETS, *_FLOAT_SETS) if integer else _FLOAT_SETS) if name in flags]
 
 

@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from harness.cached import sha256_of
-from harness.errors import BackendError
+from harness.errors import BackendError, first_line
 from harness.runtimes import ort_providers
 from harness.runtimes.ort_providers import Provider
 
@@ -35,7 +35,7 @@ def opened(path: Path, provider: Provider, settings: dict[str, str], threads: in
         if type(error).__module__.startswith("harness"):
             raise
         raise BackendError(
-            f"onnxruntime {onnxruntime.__version__} does not open {path.name} on {provider.short}: {_first_line(error)}",
+            f"onnxruntime {onnxruntime.__version__} does not open {path.name} on {provider.short}: {first_line(error)}",
             "Run `doctor` to see what this machine lacks, or use --device cpu.",
         ) from error
     session.disable_fallback()  # to the CPU, when a call on the GPU fails
@@ -97,7 +97,3 @@ def runner(session: Any, outputs: Sequence[str], provider: Provider) -> Direct |
 def file_facts(path: Path) -> dict[str, Any]:
     """What `describe` shows under `file`."""
     return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

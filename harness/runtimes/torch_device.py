@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from harness.core import BackendOptions
-from harness.errors import MissingError, UsageError
-from harness.runtimes.torch_model import first_line
+from harness.errors import MissingError, UsageError, first_line
+from harness.runtimes import cpu
 
 _DEVICES = "Use auto, cpu, cuda or cuda:N."
 
@@ -68,10 +68,10 @@ def _onednn_takes_bf16() -> bool:
     return asked is not None and bool(asked())
 
 
-def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> set[str]:
+def cpu_flags(path: Path = cpu.CPUINFO) -> set[str]:
+    """Instruction sets of this CPU; where the system does not tell, what PyTorch finds by itself."""
     if path.exists():
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        return next((set(line.split(":", 1)[1].split()) for line in lines if line.startswith(("flags", "Features"))), set())
+        return cpu.flags(path)
     asked: dict[str, str] = {"avx512_bf16": "_is_avx512_bf16_supported"}  # no /proc: PyTorch's own look at the CPU, where it has one
     return {flag for flag, name in asked.items() if getattr(torch.cpu, name, lambda: False)()}
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 
 from harness.core import Model
-from harness.errors import DataError
+from harness.errors import DataError, first_line
 
 OUTPUTS: Mapping[str, tuple[str, ...]] = {"question-answering": ("start_logits", "end_logits"), "sequence-classification": ("logits",)}
 """What a model returns, by its head, in the order in which it is told: (batch, length) each for spans, (batch, labels) for classes."""
@@ -50,7 +50,3 @@ def takes_token_types(opened: torch.nn.Module) -> bool:
     """RoBERTa's and DeBERTa's configurations say type_vocab_size 1 or 0: there is nothing to tell apart. DistilBERT has no such input."""
     takes = "token_type_ids" in inspect.signature(opened.forward).parameters
     return takes and int(getattr(opened.config, "type_vocab_size", 2) or 0) > 1
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness.errors import MissingError, UsageError
+from harness.errors import MissingError, UsageError, first_line
 from harness.runtimes.torch_device import native_bf16
-from harness.runtimes.torch_model import first_line
 
 PRECISIONS = ("fp32", "tf32", "amp", "amp-bf16", "amp-fp16", "int8-dynamic")
 
