@@ -7,7 +7,7 @@ import math
 from datetime import UTC, datetime
 
 from harness.errors import ExitCode, MissingError, RunError
-from harness.flags import Parser, add_config_file, add_settings, settings, whole
+from harness.flags import Parser, add_config_file, add_settings, positive, settings, whole
 
 BLOCKS = 10
 """Blocks of a measurement: enough for a 95th percentile that is not just the largest of a few."""
@@ -15,6 +15,7 @@ BLOCKS = 10
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("--blocks", type=whole(least=BLOCKS), default=BLOCKS, metavar="N", help=f"blocks (default and least: {BLOCKS})")
+    parser.add_argument("--block-duration", type=positive, default=3.0, metavar="S", help="seconds a block and side (default: 3)")
     add_config_file(parser)
     add_settings(parser)
 
@@ -29,7 +30,7 @@ def execute(arguments: argparse.Namespace) -> int:
     config = load(settings(arguments), arguments.config)
     progress = create(config.progress)
     names = (config.backend, f"{config.backend} again")
-    plan = Plan(fewest=arguments.blocks, budget_s=0)
+    plan = Plan(fewest=arguments.blocks, block_s=arguments.block_duration, budget_s=0)
     try:
         compared = compare_run.run([(name, config.model_copy(update={"accuracy": False})) for name in names], 0, plan, progress)
     finally:

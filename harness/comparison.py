@@ -103,7 +103,7 @@ class Comparison:
 
     @property
     def blocks(self) -> int:
-        """Complete ones: every candidate that has no problem was visited twice."""
+        """Complete ones: every candidate that has no problem was visited twice in each."""
         going = [number for number, each in enumerate(self.candidates) if not each.problem]
         return min((len(self._visits(number)) // 2 for number in going), default=0)
 
@@ -116,8 +116,9 @@ class Comparison:
         return [_value(figure, visits[block : block + 2]) for block in range(0, len(visits), 2)]
 
     def cell(self, candidate: int, figure: Figure) -> Cell | None:
-        """None where the candidate or the reference has no figures."""
-        if self.candidates[candidate].problem or self.candidates[self.reference].problem or self.blocks < 2:
+        """None where the candidate or the reference dropped out. One whose answers were refused afterwards has its figures, and does not
+        count."""
+        if self.blocks < 2 or min(len(self._visits(candidate)), len(self._visits(self.reference))) < 2 * self.blocks:
             return None
         mine, visits = self.values(candidate, figure), self._visits(candidate)
         queries = min(len(first.latency_ns) + len(second.latency_ns) for first, second in list(pairwise(visits))[::2])

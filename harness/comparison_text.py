@@ -95,7 +95,7 @@ def _row(found: Comparison, number: int) -> tuple[str, ...]:
     each = found.candidates[number]
     figures = tuple(_cell(found.cell(number, figure), figure) for figure in found.figures)
     padding = f"{each.padding_share:.1%}" if each.padding_share is not None else "-"
-    return each.name, *figures, _accuracy(found, number), padding
+    return each.name + ("" if each.counts else " (does not count)"), *figures, _accuracy(found, number), padding
 
 
 def _cell(cell: Cell | None, figure: Figure) -> str:

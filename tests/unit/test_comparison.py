@@ -43,9 +43,11 @@ def test_the_fastest_that_counts_wins() -> None:
     """A candidate that misses its accuracy or failed is never best, however fast."""
     found = made({"fp32": 10.0, "fast": 40.0, "amp": 20.0}, fast=candidate("fast", MISSED))
     assert found.best() == (2, ())
-    broken = made({"fp32": 10.0, "fast": 40.0}, fast=candidate("fast", problem="it died"))
-    assert broken.best() == (0, ())
-    assert broken.cell(1, THROUGHPUT) is None
+    refused = made({"fp32": 10.0, "fast": 40.0}, fast=candidate("fast", problem="its answers differ"))
+    assert refused.best() == (0, ())
+    assert refused.cell(1, THROUGHPUT) is not None  # measured, shown, and struck out
+    dropped = replace(refused, visits=tuple(visit for visit in refused.visits if visit.candidate == 0 or visit.block < 2))
+    assert dropped.cell(1, THROUGHPUT) is None
 
 
 def test_those_that_cannot_be_told_apart_are_named() -> None:
@@ -70,7 +72,7 @@ def test_the_table() -> None:
     assert lines[0] == "# squad"
     assert lines[2] == "| candidate | samples/s | accuracy | padding |"
     assert lines[4] == "| fp32 | 10.0 (reference) | f1 77.00, 99.61% of FP32 met | 5.0% |"
-    assert lines[5] == "| int8 | ~~20.1 (2.00x [2.00, 2.01] faster)~~ | ~~f1 70.00, 90.56% of FP32 MISSED~~ | ~~5.0%~~ |"
+    assert lines[5] == "| int8 (does not count) | ~~20.1 (2.00x [2.00, 2.01] faster)~~ | ~~f1 70.00, 90.56% of FP32 MISSED~~ | ~~5.0%~~ |"
     assert "- int8 does not count: f1 70.000 misses 76.500" in lines
     assert lines[-1] == "- warning: the machine was busy"
     shown = comparison_text.terminal(found, [])
@@ -233,7 +235,7 @@ def test_the_floor_of_a_machine_is_kept_and_used(
     """`noise` measures ten blocks of a backend against itself; what it kept is read again, and a damaged file is no floor."""
     monkeypatch.setenv("ASSAY_CACHE", str(tmp_path))
     monkeypatch.setattr(interference, "others_share", lambda before, after: 0.0)
-    flags = ["--backend", "null:1ms", "--scenario", "single-stream", "--progress", "none"]
+    flags = ["--backend", "null:1ms", "--scenario", "single-stream", "--progress", "none", "--block-duration", "0.1"]
     assert cli.main(["noise", *flags]) == 0
     assert "differs from itself by less than" in capsys.readouterr().out
     floor = noise.known(tmp_path, "single-stream")
@@ -257,7 +259,7 @@ def test_a_disturbed_floor_is_not_kept(tmp_path: Path, monkeypatch: pytest.Monke
     """A floor measured beside other work would hide real differences from then on."""
     monkeypatch.setenv("ASSAY_CACHE", str(tmp_path))
     monkeypatch.setattr(interference, "others_share", lambda before, after: 0.5)
-    assert cli.main(["noise", "--backend", "null:1ms", "--scenario", "single-stream", "--progress", "none"]) == 0
+    assert cli.main(["noise", "--backend", "null:1ms", "--scenario", "single-stream", "--progress", "none", "--block-duration", "0.1"]) == 0
     assert "not kept" in capsys.readouterr().out
     assert noise.known(tmp_path, "single-stream") is None
 
