@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from harness import caching, logs, mlperf_accuracy, plugins, session, store, test01
+from harness import caching, logs, plugins, session, store
 from harness.batching import padded_lengths
 from harness.bench import Bench, prepare, specs
 from harness.config import RunConfig, load
 from harness.core import Int64, Metric, Run
 from harness.crew import Crew, form, patience
 from harness.errors import DataError, ExitCode, MissingError, UsageError
+from harness.mlperf import accuracy as mlperf_accuracy
+from harness.mlperf import test01
 from harness.progress import Progress, Silent
 from harness.rules import STRICT_TARGET
 

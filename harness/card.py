@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from harness import batching_facts, instances_words, units
+from harness import batching_facts, tournament_words, units
 from harness.core import Reason, Run
 from harness.early_stopping import required
 from harness.errors import ExitCode
@@ -318,7 +318,7 @@ def _shown(rates: Mapping[str, float | None], headline: str | None) -> list[tupl
 def _workers(run: Run) -> str:
     """What `--workers auto` chose, and what the others gave."""
     search = (run.conditions.get("instances") or {}).get("search")
-    return one_line(instances_words.text(search)) if search else ""
+    return one_line(tournament_words.text(search)) if search else ""
 
 
 def _find_peak(run: Run) -> str:

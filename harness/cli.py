@@ -66,7 +66,7 @@ def _run(arguments: list[str]) -> int:
     verb = "run" if not arguments or arguments[0].startswith("-") else arguments.pop(0)
     if verb not in VERBS:
         raise UsageError(f"there is no verb {verb}", advice(verb, VERBS, "verbs"))
-    command = importlib.import_module(f"harness.command_{verb}")
+    command = importlib.import_module(f"harness.commands.{verb}")
     from harness.flags import Parser
 
     parser = Parser(prog=f"assay {verb}", description=_description(verb), epilog=_exit_codes())

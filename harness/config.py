@@ -355,7 +355,7 @@ def _with_conf_files(given: dict[str, Given]) -> dict[str, Given]:
 
 
 def _from_conf(chosen: RunConfig, name: str) -> dict[str, Given]:
-    from harness.conf_settings import from_file
+    from harness.mlperf.conf_settings import from_file
 
     file: Path = getattr(chosen, name)
     kind: Literal["user", "audit"] = "audit" if name == "audit_conf" else "user"

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from harness import chart_data
 from harness.core import Columns, Run
+from harness.document import Drawing
 from harness.validity import query_latency_ns
 
 BLUE, ORANGE, GREEN, RED, GREY = "#3b7dd8", "#e08a1e", "#2e9e6b", "#d1495b", "#8a8f98"
 """Readable on light and dark, and apart from each other for most colour-blind people; every line also differs by its name or dash."""
 
 _NINES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """One figure: `name` is a word for files, `caption` says what can be read from it."""
-
-    name: str
-    title: str
-    caption: str
-    traces: Sequence[dict[str, Any]]
-    layout: dict[str, Any]
 
 
 def of(run: Run, columns: Columns) -> list[Drawing]:

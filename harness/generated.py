@@ -11,9 +11,10 @@ from typing import Any, Literal
 import numpy as np
 import psutil
 
-from harness import accuracy_log, loadgen, plugins
+from harness import loadgen, plugins
 from harness.core import SECOND_NS, Int32, Int64, Scenario, Settings, Traffic
 from harness.errors import DataError, MissingError, UsageError
+from harness.mlperf import accuracy_log
 
 FORMAT = 1
 """Version of the traffic file. 1: first."""

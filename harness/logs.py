@@ -8,9 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from harness import loadgen, mlperf_accuracy, mlperf_detail, mlperf_result, mlperf_summary, mlperf_trace, modes
+from harness import loadgen, modes
 from harness.bench import Bench
 from harness.core import Answer, Columns, Settings
+from harness.mlperf import accuracy as mlperf_accuracy
+from harness.mlperf import detail as mlperf_detail
+from harness.mlperf import result as mlperf_result
+from harness.mlperf import summary as mlperf_summary
+from harness.mlperf import trace as mlperf_trace
 from harness.modes import Outcome, Stage
 from harness.phases import Message, Phase, Played
 from harness.validity import query_latency_ns

@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 import psutil
 
-from harness import accuracy_log, ending, find_peak, loadgen, official, traffic_file
+from harness import ending, find_peak, loadgen, traffic_file
 from harness.bench import ANSWER_SEED, Bench
 from harness.core import Columns, Limits, Part, Reason, Settings, Traffic
 from harness.crew import Crew
-from harness.disagreement import disagreements
 from harness.errors import DataError, UsageError
 from harness.interference import WORTH_SAYING, cpu_time, others_share
 from harness.measure import Measured, Watch, measure
-from harness.official import Official
-from harness.official_player import official_version
+from harness.mlperf import accuracy_log
+from harness.official import engine as official
+from harness.official.disagreement import disagreements
+from harness.official.engine import Official
+from harness.official.player import official_version
 from harness.phases import Message, Phase
 from harness.responses import Keep
 from harness.rules import GIVE_UP_EXTRA_S, GIVE_UP_FACTOR, RULES

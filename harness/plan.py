@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness import auto_workers, conditions, inputs, models, plugins, rules, units
+from harness import conditions, inputs, models, plugins, rules, units
 from harness.bench import batching_policy, beside_the_round
 from harness.blank import BlankTask
 from harness.config import FIELDS, RunConfig
 from harness.core import SECOND_NS, BackendOptions, Model, Scenario, Settings, Task
 from harness.errors import ExitCode, MissingError
-from harness.instances_yardstick import Work
+from harness.instances import auto as auto_workers
+from harness.instances.yardstick import Work
 from harness.table import ROW_BYTES
 
 _UNKNOWN_BOUND_NS = 0

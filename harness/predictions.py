@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness import metrics, squad2_scores
+from harness import metrics
 from harness.classification import Examples, Kind
 from harness.datafiles import SquadData
 from harness.errors import DataError, UsageError
 from harness.prediction_files import ONE_EACH, Row, listed, read_labels, read_no_answer, read_texts, split_ids
+from harness.squad import no_answer_scores as squad2_scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

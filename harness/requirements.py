@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from harness.core import MS_NS, Seeds
 from harness.errors import UsageError
 from harness.loadgen import MODES, NAMES, Effective
-from harness.rounds import ROUNDS, seeds
+from harness.mlperf.rounds import ROUNDS, seeds
 from harness.units import count, time_ns
 
 MIN_DURATION_MS = 600_000

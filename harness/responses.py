@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.accuracy_log import selected
 from harness.core import AccuracyLog, Answer, Batch, Int64, IntArray, Output
+from harness.mlperf.accuracy_log import selected
 
 KEEP_ALL = 1024
 

@@ -9,7 +9,7 @@
 Only a schedule can outgrow what a system serves: the session gives it up after `GIVE_UP_FACTOR` x its length + 60 s, under mlperf never, as
 LoadGen. Offline asks every sample at least once where the answers are scored, so that the score is that of the timed run.
 Source of the mlperf row: mlperf.conf of LoadGen 6.0.17, model bert, and the wildcard model where bert has no entry; only the seeds
-differ between rounds (`harness.rounds`).
+differ between rounds (`harness.mlperf.rounds`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import rounds
 from harness.config import RunConfig, flag
 from harness.core import MS_NS, SECOND_NS, AccuracyLog, Scenario, Seeds, Settings
 from harness.early_stopping import required
 from harness.errors import AssayError, MissingError, UsageError
+from harness.mlperf import rounds
 
 LEAST_TARGET, STRICT_TARGET = 0.99, 0.999
 """Shares of the FP32 score that bert-99 and bert-99.9 must reach; from the second on TEST01 lets scores be apart by 0.1 % only."""

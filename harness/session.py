@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from harness import conditions, logs, modes, plugins, probe, store
-from harness.auto_workers import form_crew
 from harness.bench import ANSWER_SEED, Bench, make_ready, prepare
 from harness.ceiling import SHARE, measure_ceiling
 from harness.config import RunConfig
@@ -21,6 +20,7 @@ from harness.core import MS_NS, Columns, Run
 from harness.crew import Crew, patience
 from harness.errors import RunError
 from harness.gate import check_answers
+from harness.instances.auto import form_crew
 from harness.progress import Progress, Silent
 from harness.record import Origin, as_run, failed_run
 from harness.warmup import largest_batch, warm_up_batches

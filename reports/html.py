@@ -9,6 +9,7 @@ from typing import Any
 
 from harness import card, figures, limits, steady, units
 from harness.core import Columns, Run
+from harness.document import Drawing
 from harness.stats import percentile_interval
 from harness.validity import query_latency_ns
 
@@ -57,7 +58,7 @@ def _plotly() -> str:
     return script
 
 
-def _embedded(drawings: list[figures.Drawing]) -> str:
+def _embedded(drawings: list[Drawing]) -> str:
     """JSON inside a script element: `<` is written so that no text can end it."""
     plain = [{"name": each.name, "traces": each.traces, "layout": each.layout} for each in drawings]
     return json.dumps(plain, allow_nan=False).replace("<", "\\u003c")

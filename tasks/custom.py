@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import own_task
 from harness.core import Task, TaskOptions
 from harness.errors import UsageError
+from harness.own import task as own_task
 
 REQUIRES: tuple[str, ...] = ("tokenizers", "yaml")
 SUFFIXES: tuple[str, ...] = (".yaml", ".yml", ".csv", ".tsv", ".jsonl")

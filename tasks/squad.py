@@ -1,7 +1,7 @@
 """Question answering on SQuAD v1.1: exact match and F1 of the answer's text.
 
 The official dev-v1.1.json is recognised by its checksum. Without data the built-in sample set is asked; its scores compare with nothing
-published. Features, answers and scores follow the MLPerf reference for BERT; see `harness/squad_task.py`.
+published. Features, answers and scores follow the MLPerf reference for BERT; see `harness/squad/task.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from harness import metrics
 from harness.core import TaskOptions
 from harness.datafiles import SquadData, find_file, read_squad
 from harness.predictions import Scorer, SquadScorer
-from harness.squad_task import SquadTask, make
+from harness.squad.task import SquadTask, make
 
 REQUIRES: tuple[str, ...] = ("tokenizers",)
 HEAD = "question-answering"

@@ -3,7 +3,7 @@
 The official dev set is recognised by the sha256 of dev-v2.0.json, or by one over what asking and scoring need (ids, questions, contexts,
 answers), so that a file without `plausible_answers` is the official set, too. Without data the built-in sample set is asked; its scores
 compare with nothing published. The default model was trained on v1.1 alone, so it answers nearly every question. See
-`harness/squad2_task.py`.
+`harness/squad/no_answer_task.py`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 from harness.core import TaskOptions
 from harness.datafiles import SquadData, find_file, read_squad
 from harness.predictions import Scorer, SquadScorer
-from harness.squad2_task import Squad2Task
-from harness.squad_task import make
+from harness.squad.no_answer_task import Squad2Task
+from harness.squad.task import make
 
 REQUIRES: tuple[str, ...] = ("tokenizers",)
 HEAD = "question-answering"

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import rounds, store
+from harness import store
 from harness.core import Run
+from harness.mlperf import rounds
 
 NAMES = {"offline": "Offline", "single-stream": "SingleStream", "multi-stream": "MultiStream", "server": "Server"}
 SCORES = {"exact_match": 83.68968779564806, "f1": 90.87487229720105, "examples": 10570}

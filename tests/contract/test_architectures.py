@@ -16,11 +16,12 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from harness import classification, models, squad_task
+from harness import classification, models
 from harness.batching import Policy, collate
 from harness.core import Backend, Batch, Model, Samples, Task, TaskOptions
 from harness.datafiles import Question, SquadData
 from harness.runtimes.torch_model import open_model
+from harness.squad import task as squad_task
 from tests import backend_cases
 from tests.backend_cases import OUTPUTS
 from tests.tiny_models import ARCHITECTURES, POSITIONS, Architecture, write_architecture

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import audit, cli, store, test01
+from harness import audit, cli, store
 from harness.errors import ExitCode, MissingError
+from harness.mlperf import test01
 from tests.tiny_models import WORDS, write_model
 
 SLEEPING = str(Path(__file__).resolve().parents[1] / "faulty" / "caching.py")

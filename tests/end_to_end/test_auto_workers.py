@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 
-from harness import auto_workers, conditions, instances_cache, instances_yardstick, session
+from harness import conditions, session
 from harness.audit import audit_config
 from harness.bench import Bench, prepare
 from harness.config import RunConfig, load
 from harness.core import Model, Run
 from harness.errors import ExitCode, MissingError
-from harness.instances import Candidate
-from harness.instances_rig import CrewRig
+from harness.instances import auto as auto_workers
+from harness.instances import cache as instances_cache
+from harness.instances import yardstick as instances_yardstick
+from harness.instances.rig import CrewRig
 from harness.plan import make
 from harness.progress import Silent
+from harness.tournament import Candidate
 
 CROWDED = str(Path(__file__).resolve().parents[1] / "faulty" / "crowded.py")
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import finetune_score, models, plugins
+from harness import models, plugins
 from harness.core import TaskOptions
 from harness.errors import MissingError
+from harness.finetuning import score as finetune_score
 from harness.registered_models import REGISTERED
 from tests.tiny_models import WORDS, write_model
 

@@ -13,13 +13,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from harness import card, cli, loadgen, mlperf_accuracy, mlperf_reader, session
+from harness import card, cli, loadgen, session
 from harness.blank import SAMPLES
 from harness.config import load
 from harness.core import Columns, Run, Seeds, Settings, Status
 from harness.ending import NATURAL, RAN_OUT
 from harness.errors import DataError, ExitCode, UsageError
 from harness.generated import Made, generate
+from harness.mlperf import accuracy as mlperf_accuracy
+from harness.mlperf import reader as mlperf_reader
 from harness.store import read_columns
 
 SCENARIOS = ("single-stream", "multi-stream", "server", "offline")

@@ -16,13 +16,13 @@ import pytest
 from harness.batching import Policy
 from harness.core import BackendOptions, Output, Samples, Settings, Status
 from harness.crew import ProcessCrew, ThreadCrew
-from harness.disagreement import disagreements
 from harness.errors import RunError, UsageError
 from harness.loadgen import SCENARIOS, from_names, played
 from harness.measure import Watch
-from harness.mlperf_accuracy import read
-from harness.official import VOID, Official, measure_official
-from harness.official_player import still_playing
+from harness.mlperf.accuracy import read
+from harness.official.disagreement import disagreements
+from harness.official.engine import VOID, Official, measure_official
+from harness.official.player import still_playing
 from harness.plugins import load
 from harness.progress import Silent
 from harness.responses import Keep
@@ -261,7 +261,7 @@ def test_a_hanging_backend_ends_the_run(bench: Bench) -> None:
 
 def test_a_schedule_that_cannot_be_cut_short_is_given_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """LoadGen sleeps through the rest of a Server schedule: it is left behind, and until it is done no other test can begin."""
-    monkeypatch.setattr("harness.official_player.STOP_PATIENCE_S", 0.05)
+    monkeypatch.setattr("harness.official.player.STOP_PATIENCE_S", 0.05)
     monkeypatch.setattr("harness.measure.ERROR_GRACE_S", 0.0)
     slow = {"server_target_qps": 50.0, "min_query_count": 1, "min_duration_ms": 2500}
     official, _ = bench.play("Server", "raise", **slow)

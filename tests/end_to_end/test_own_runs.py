@@ -16,7 +16,7 @@ from harness import session
 from harness.config import DATA_VARIABLE, load
 from harness.core import Run
 from harness.errors import DataError, ExitCode, MissingError, UsageError
-from harness.own_settings import read_settings
+from harness.own.settings import read_settings
 from tests import tiny_models
 from tests.unit import tiny_tokenizers
 

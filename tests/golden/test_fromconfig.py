@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from harness import mlperf_conf, rounds
 from harness.loadgen import MODES, SCENARIOS, Requested
+from harness.mlperf import conf as mlperf_conf
+from harness.mlperf import rounds
 
 GOLDEN = Path(os.environ.get("ASSAY_GOLDEN", Path(__file__).parents[3] / "shared" / "golden")) / "fromconfig.json"
 SEED = int(os.environ.get("ASSAY_OFFICIAL_SEED", "1"))

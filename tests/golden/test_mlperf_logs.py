@@ -16,11 +16,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import accuracy_log, mlperf_accuracy, mlperf_detail, mlperf_reader, mlperf_result, mlperf_summary, mlperf_trace
 from harness.core import AccuracyLog, Columns, Part, Status
 from harness.loadgen import Effective, Requested
 from harness.loadgen import effective as made_effective
-from harness.mlperf_reader import Entry
+from harness.mlperf import accuracy as mlperf_accuracy
+from harness.mlperf import accuracy_log
+from harness.mlperf import detail as mlperf_detail
+from harness.mlperf import reader as mlperf_reader
+from harness.mlperf import result as mlperf_result
+from harness.mlperf import summary as mlperf_summary
+from harness.mlperf import trace as mlperf_trace
+from harness.mlperf.reader import Entry
 from harness.phases import Message, Phase, Played
 
 GOLDEN = Path(os.environ.get("ASSAY_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))

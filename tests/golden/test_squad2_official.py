@@ -12,8 +12,8 @@ import pytest
 from harness import cli
 from harness.core import Answer, TaskOptions
 from harness.datafiles import SquadData, read_squad
-from harness.squad2_scores import Judged
-from harness.squad2_task import Squad2Task
+from harness.squad.no_answer_scores import Judged
+from harness.squad.no_answer_task import Squad2Task
 from tasks import squad2
 
 pytestmark = pytest.mark.data

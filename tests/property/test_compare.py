@@ -13,8 +13,8 @@ from scipy import stats as scipy_stats
 
 from harness import compare
 from harness.compare import Ratio
-from harness.compare_blocks import Plan, play
-from harness.comparison import THROUGHPUT, Candidate, Comparison, Visit
+from harness.comparing.blocks import Plan, play
+from harness.comparing.results import THROUGHPUT, Candidate, Comparison, Visit
 
 SIMULATIONS = 400
 NOTHING = np.zeros(0, np.int64)

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import accuracy_log, rng
-from harness.accuracy_log import Selection, expected, probability, selected
+from harness import rng
 from harness.core import AccuracyLog
 from harness.loadgen import Requested, effective
+from harness.mlperf import accuracy_log
+from harness.mlperf.accuracy_log import Selection, expected, probability, selected
 
 
 def by_hand(log: AccuracyLog, chance: float, first: int, rows: int) -> list[bool]:

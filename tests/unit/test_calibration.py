@@ -16,7 +16,7 @@ from harness.config import RunConfig
 from harness.core import Calibrated, Samples, TaskOptions
 from harness.datafiles import read_squad
 from harness.errors import MissingError, UsageError
-from harness.own_task import make as make_own
+from harness.own.task import make as make_own
 
 TASKS = ("squad", "squad2", "cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "mnli-mm", "qnli", "rte", "wnli")
 SEED = 3

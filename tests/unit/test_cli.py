@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import assay
-from harness import cli, command_run, models, plan, plugins
+from harness import cli, models, plan, plugins
+from harness.commands import run as command_run
 from harness.config import DATA_VARIABLE, FIELDS, RunConfig, flag
 from harness.core import Run
 from harness.errors import EXIT_CODE_MEANING, BackendError, ExitCode, Interrupted, MissingError, UsageError

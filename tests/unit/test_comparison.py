@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import cli, comparison_text, interference, noise
-from harness.command_compare import _parsed, _reference
-from harness.compare_blocks import Plan, play
-from harness.comparison import LATENCIES, THROUGHPUT, Candidate, Comparison, Visit, figures_of
+from harness import cli, interference
+from harness.commands.compare import _parsed, _reference
+from harness.comparing import noise
+from harness.comparing import text as comparison_text
+from harness.comparing.blocks import Plan, play
+from harness.comparing.results import LATENCIES, THROUGHPUT, Candidate, Comparison, Visit, figures_of
 from harness.config import load
 from harness.core import Accuracy
 from harness.errors import Interrupted, UsageError

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from harness.conf_settings import Found, from_file
 from harness.config import FIELDS, Given, build
 from harness.errors import MissingError, UsageError
+from harness.mlperf.conf_settings import Found, from_file
 
 
 @pytest.fixture

@@ -19,11 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from harness import downloads, embedded, models, squad_task
+from harness import downloads, embedded, models
 from harness.core import Model, TaskOptions
 from harness.datafiles import Question, SquadData
 from harness.errors import MissingError
 from harness.features import cached_features, check_ragged
+from harness.squad import task as squad_task
 from tests.fake_hub import COMMIT, FakeHub, serving
 from tests.tiny_models import HIDDEN, write_model
 

@@ -20,8 +20,8 @@ from harness.config import DATA_VARIABLE, FIELDS, RunConfig, choices, flag, load
 from harness.core import Accuracy, EarlyStopping, Paired, Reason
 from harness.errors import EXIT_CODE_MEANING, ExitCode
 from harness.flags import Parser
-from harness.instances import Candidate, Trial
-from harness.instances_words import Finding, facts
+from harness.tournament import Candidate, Trial
+from harness.tournament_words import Finding, facts
 from tests import example_runs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -152,7 +152,7 @@ def anchors(page: Path) -> set[str]:
 def parser(verb: str) -> Parser:
     made = Parser(prog=verb)
     made.add_argument("--debug", action="store_true")
-    importlib.import_module(f"harness.command_{verb}").add_arguments(made)
+    importlib.import_module(f"harness.commands.{verb}").add_arguments(made)
     return made
 
 
@@ -297,7 +297,7 @@ def test_the_columns_of_the_ledger_are_described(null_run: session.Finished) -> 
 
 def test_every_reason_is_described() -> None:
     """Each code that a Reason is made with has a row."""
-    sources = [*(ROOT / "harness").glob("*.py"), *(ROOT / "scenarios").glob("*.py")]
+    sources = [*(ROOT / "harness").rglob("*.py"), *(ROOT / "scenarios").glob("*.py")]
     codes = {code for file in sources for code in re.findall(r"Reason\(\s*\"(\w+)\"", file.read_text(encoding="utf-8"))}
     described = {row[0].strip("`") for row in table_rows(section(RESULTS, "Reasons")) if row[0].startswith("`")}
     assert codes == described

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from harness import command_doctor, conditions, doctor
+from harness import conditions
+from harness.commands import doctor as command_doctor
+from harness.doctoring import examination as doctor
 from harness.errors import ExitCode, MissingError
 from harness.findings import Level, Line
 from harness.flags import Parser

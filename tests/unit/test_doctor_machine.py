@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from harness import doctor_runtimes, doctor_speed, doctor_threads, peaks
+from harness import peaks
+from harness.doctoring import runtimes as doctor_runtimes
+from harness.doctoring import speed as doctor_speed
+from harness.doctoring import threads as doctor_threads
 from harness.errors import MissingError
 from harness.findings import Level, Line
 from harness.peaks import Peak

@@ -13,16 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import export_checks, rounds
-from harness.command_export import add_arguments, execute
+from harness.commands.export import add_arguments, execute
 from harness.errors import AssayError, DataError, MissingError, UsageError
-from harness.export import Exported, Submission, export
-from harness.export_files import CUT, SHOWN, plain, short_log, user_conf
-from harness.export_runs import read, read_detail
-from harness.export_texts import LEGEND, UNVERIFIED, not_submittable
 from harness.flags import Parser
 from harness.loadgen import Requested
-from harness.mlperf_conf import from_config
+from harness.mlperf import rounds
+from harness.mlperf.conf import from_config
+from harness.submission import checks as export_checks
+from harness.submission.files import CUT, SHOWN, plain, short_log, user_conf
+from harness.submission.folder import Exported, Submission, export
+from harness.submission.runs import read, read_detail
+from harness.submission.texts import LEGEND, UNVERIFIED, not_submittable
 from tests import export_examples as examples
 from tests.export_examples import accuracy_log, complaints, complete, run_folder, system_file
 
@@ -606,7 +607,7 @@ def test_repaired_export_takes_the_mark_away(tmp_path: Path, wanted: Submission)
 
 def test_not_submittable_keeps_other_sections() -> None:
     """A section is replaced by its title; the others stay."""
-    from harness.export_checks import Finding
+    from harness.submission.checks import Finding
 
     first = not_submittable("", "a", [Finding("x", "y", "z")])
     second = not_submittable(first, "b", [Finding("p", "q", "r")])

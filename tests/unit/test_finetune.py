@@ -13,15 +13,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import command_finetune, finetune, finetune_data, finetune_loop, finetune_model, finetune_score, finetune_spans, models
+from harness import models
+from harness.commands import finetune as command_finetune
 from harness.core import Samples
 from harness.datafiles import read_squad
 from harness.errors import AssayError, DataError, ExitCode, Interrupted, MissingError, RunError, UsageError
-from harness.finetune_checkpoint import Checkpoint
-from harness.finetune_loop import Recipe, Trainer, TrainingSet, batches, loss_of, rate_at
+from harness.finetuning import data as finetune_data
+from harness.finetuning import loop as finetune_loop
+from harness.finetuning import model as finetune_model
+from harness.finetuning import score as finetune_score
+from harness.finetuning import spans as finetune_spans
+from harness.finetuning import training as finetune
+from harness.finetuning.checkpoint import Checkpoint
+from harness.finetuning.loop import Recipe, Trainer, TrainingSet, batches, loss_of, rate_at
 from harness.flags import Parser
 from harness.progress import Silent
-from harness.squad_windows import build
+from harness.squad.windows import build
 from harness.tokenization import load_vocabulary
 from tests.tiny_models import WORDS, write_model
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import settings as within
 from hypothesis import strategies as st
 
-from harness.accuracy_log import expected, selected
 from harness.core import AccuracyLog
 from harness.errors import AssayError, DataError, MissingError, UsageError
 from harness.generated import Made, from_file, generate
 from harness.loadgen import Requested, effective, from_names
+from harness.mlperf.accuracy_log import expected, selected
 
 SEEDS = {"qsl_rng_seed": 3, "sample_index_rng_seed": 5, "schedule_rng_seed": 7}
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import AssayError, BackendError, MissingError
-from harness.instances import BUDGET_S, NO_TIME, TIE, Candidate, Trial, on_cpu, on_gpu, search
+from harness.tournament import BUDGET_S, NO_TIME, TIE, Candidate, Trial, on_cpu, on_gpu, search
 
 DEFAULT, HALF, SPLIT = Candidate(1, 2), Candidate(1, 1), Candidate(2, 2)
 ALL = (DEFAULT, HALF, SPLIT)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness import instances_cache as cache
-from harness.instances import Candidate, Trial
-from harness.instances_words import Finding, facts, text
+from harness.instances import cache
+from harness.tournament import Candidate, Trial
+from harness.tournament_words import Finding, facts, text
 
 FINDING = Finding(
     (

@@ -12,7 +12,7 @@ from harness import plugins
 from harness.batching import Policy
 from harness.core import MS_NS, IntArray, Samples, Settings
 from harness.crew import Crew
-from harness.instances_yardstick import LONG_TURN_S, QUANTILES, TURN_S, Turn, Work, plan_turn, rate
+from harness.instances.yardstick import LONG_TURN_S, QUANTILES, TURN_S, Turn, Work, plan_turn, rate
 
 LENGTHS = np.arange(1, 101)
 

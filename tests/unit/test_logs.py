@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import logs, mlperf_accuracy, mlperf_reader
-from harness.accuracy_log import selected
+from harness import logs
 from harness.batching import Policy
 from harness.bench import Bench
 from harness.blank import BlankTask
 from harness.config import RunConfig
 from harness.core import MS_NS, AccuracyLog, Answer, Columns, Output, Seeds, Settings, Status
 from harness.measure import Measured
+from harness.mlperf import accuracy as mlperf_accuracy
+from harness.mlperf import reader as mlperf_reader
+from harness.mlperf.accuracy_log import selected
 from harness.modes import Outcome, Stage
 from harness.phases import Message
 from harness.plugins import load

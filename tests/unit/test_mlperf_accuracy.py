@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.core import Output, Part, Status
 from harness.errors import BackendError, DataError
-from harness.mlperf_accuracy import Record, payload, read, records, render
+from harness.mlperf.accuracy import Record, payload, read, records, render
 from harness.phases import Phase
 from tests.unit.test_mlperf_result import columns
 

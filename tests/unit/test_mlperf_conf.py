@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import mlperf_conf
-from harness.c_numbers import c_double, c_integer, is_number
-from harness.conf_problems import problems, read
 from harness.errors import UsageError
 from harness.loadgen import Requested
-from harness.mlperf_conf import AUDIT, BUILT_IN, USER, from_config
+from harness.mlperf import conf as mlperf_conf
+from harness.mlperf.c_numbers import c_double, c_integer, is_number
+from harness.mlperf.conf import AUDIT, BUILT_IN, USER, from_config
+from harness.mlperf.conf_problems import problems, read
 
 
 def found(text: str, scenario: str = "Server", model: str = "bert", conf_type: int = USER) -> list[str]:

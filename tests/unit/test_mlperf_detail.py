@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from harness import mlperf_detail, mlperf_reader
 from harness.core import MS_NS, SECOND_NS, Part
 from harness.loadgen import Requested, effective
-from harness.mlperf_detail import IDENTITY
-from harness.mlperf_result import result
+from harness.mlperf import detail as mlperf_detail
+from harness.mlperf import reader as mlperf_reader
+from harness.mlperf.detail import IDENTITY
+from harness.mlperf.result import result
 from harness.phases import Message, Phase, Played
 from tests.unit.test_mlperf_result import columns
 

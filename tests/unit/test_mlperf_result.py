@@ -10,7 +10,7 @@ import pytest
 from harness.core import MS_NS, SECOND_NS, Columns, Part, Status
 from harness.errors import DataError, RunError
 from harness.loadgen import Effective, Requested, effective
-from harness.mlperf_result import LONGER, Result, divided, from_detail, result
+from harness.mlperf.result import LONGER, Result, divided, from_detail, result
 from harness.phases import Phase
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from harness.errors import DataError
 from harness.loadgen import Effective, Requested, effective
-from harness.mlperf_result import Latencies, Result, Stopping
-from harness.mlperf_summary import fixed, render
+from harness.mlperf.result import Latencies, Result, Stopping
+from harness.mlperf.summary import fixed, render
 
 FIGURES = Latencies(1, 9, 5, (4, 5, 6, 7, 8, 9))
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from harness import mlperf_reader, mlperf_trace
 from harness.core import Part
 from harness.errors import DataError
 from harness.loadgen import Requested
+from harness.mlperf import reader as mlperf_reader
+from harness.mlperf import trace as mlperf_trace
 from harness.phases import Phase, Played
 from tests.unit.test_mlperf_result import columns
 

@@ -16,12 +16,12 @@ import pytest
 from harness.batching import Policy
 from harness.clock import MonotonicClock
 from harness.core import Columns, Limits, Output, Settings, Status, Traffic
-from harness.disagreement import close, disagreements
 from harness.errors import MissingError
 from harness.ledger import Rows
 from harness.loadgen import Requested, as_names, from_names
-from harness.official_ledger import ROOM, OfficialLedger
-from harness.official_player import as_test_settings, official_version, recipe_for
+from harness.official.disagreement import close, disagreements
+from harness.official.ledger import ROOM, OfficialLedger
+from harness.official.player import as_test_settings, official_version, recipe_for
 from harness.testing import FakeClock
 from scenarios import server, single_stream
 

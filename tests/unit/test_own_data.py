@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import own_data, own_labels, own_questions, own_scores
 from harness.errors import DataError, MissingError, UsageError
-from harness.own_columns import recognise
-from harness.own_settings import read_settings
-from harness.own_table import read_table
+from harness.own import data as own_data
+from harness.own import labels as own_labels
+from harness.own import questions as own_questions
+from harness.own import scores as own_scores
+from harness.own.columns import recognise
+from harness.own.settings import read_settings
+from harness.own.table import read_table
 
 PAIRS = 'first,second,same\n"a good film","a fine film",yes\n"it is bad, he said","the Rhine",no\n'
 

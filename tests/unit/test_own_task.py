@@ -11,11 +11,12 @@ import pytest
 import tiny_tokenizers
 from tokenizers import Tokenizer
 
-from harness import own_task, plugins
+from harness import plugins
 from harness.classification import ClassificationTask
 from harness.core import Answer, TaskOptions
 from harness.errors import MissingError, RunError, UsageError
-from harness.own_task import OwnSpans
+from harness.own import task as own_task
+from harness.own.task import OwnSpans
 
 PAIRS = "sentence1,sentence2,label\nit is good,good film,yes\nit is bad,the old bridge,no\nbad river,the river is bad,yes\n"
 NAMES = ("different", "same")

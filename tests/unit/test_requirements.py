@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from harness import mlperf_conf, requirements
+from harness import requirements
 from harness.errors import UsageError
 from harness.loadgen import NAMES, Effective, Requested, effective
+from harness.mlperf import conf as mlperf_conf
 from harness.requirements import Row, table, text
 
 

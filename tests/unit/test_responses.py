@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.accuracy_log import selected
 from harness.core import AccuracyLog, Batch, Output
+from harness.mlperf.accuracy_log import selected
 from harness.responses import KEEP_ALL, Keep, Responses, wanted_rows
 
 

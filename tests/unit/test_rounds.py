@@ -2,9 +2,9 @@
 
 import pytest
 
-from harness import rounds
 from harness.core import Seeds
 from harness.errors import UsageError
+from harness.mlperf import rounds
 
 
 def test_the_newest_round_has_the_default_seeds() -> None:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from harness import rounds
 from harness.config import RunConfig
 from harness.core import SECOND_NS, AccuracyLog, Columns, Seeds, Settings, Traffic, Verdict
 from harness.errors import MissingError, UsageError
+from harness.mlperf import rounds
 from harness.rules import RULES, resolve
 
 BOUND_NS = 130_000_000

@@ -13,8 +13,8 @@ import tiny_tokenizers
 from harness.core import Answer, TaskOptions
 from harness.datafiles import read_squad
 from harness.errors import BackendError, DataError, RunError
-from harness.squad2_task import NO_ANSWER, Squad2Task
-from harness.squad_answers import null_score
+from harness.squad.answers import null_score
+from harness.squad.no_answer_task import NO_ANSWER, Squad2Task
 from tasks import squad, squad2
 
 CONTEXT = "The Rhine flows north through Cologne, past old bridges."

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.squad2_scores import Judged, question_points
+from harness.squad.no_answer_scores import Judged, question_points
 
 Truths = Mapping[str, Sequence[str]]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from harness.squad_answers import Flags, Floats, Span, best_span, best_window, join_pieces, project
+from harness.squad.answers import Flags, Floats, Span, best_span, best_window, join_pieces, project
 
 
 def slow_best_span(start: Floats, end: Floats, starts: Flags, ends: Flags) -> Span | None:

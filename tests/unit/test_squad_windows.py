@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.squad_windows import WORD, max_context, windows
+from harness.squad.windows import WORD, max_context, windows
 
 lengths = st.integers(1, 900)
 rooms = st.integers(1, 400)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness import export_machine
-from harness import system_description as system
 from harness.errors import DataError, MissingError, UsageError
+from harness.submission import machine as export_machine
+from harness.submission import system_description as system
 from tests import export_examples as examples
 
 CONDITIONS: dict[str, Any] = {

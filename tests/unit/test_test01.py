@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import test01
 from harness.core import Answer, Metric, Output, Samples
 from harness.errors import DataError, RunError
-from harness.mlperf_accuracy import payload
-from harness.test01 import (
+from harness.mlperf import test01
+from harness.mlperf.accuracy import payload
+from harness.mlperf.test01 import (
     Comparison,
     Verdict,
     accuracy_text,
