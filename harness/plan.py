@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from harness import conditions, inputs, models, plugins, rules, units
+from harness import batching_facts, conditions, inputs, models, plugins, rules, units
 from harness.bench import batching_policy, beside_the_round
 from harness.blank import BlankTask
 from harness.config import FIELDS, RunConfig
@@ -68,6 +68,7 @@ def make(config: RunConfig) -> Plan:
         ("seeds", f"qsl {played.seeds.qsl}, samples {played.seeds.sample_index}, schedule {played.seeds.schedule}"),
         ("expected time", _time(config, played, found)),
         ("memory", _memory(config, played, found)),
+        ("batching", batching_facts.told({"resolved": {"batching": asdict(batching_policy(config))}})),
         ("workers", _workers(config, played, found)),
     )
     beside = beside_the_round(config, found.scenario, played, len(found.task.samples)) if found.task else ""

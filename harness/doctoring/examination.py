@@ -220,11 +220,10 @@ def _torch() -> tuple[str | None, int]:
 
 
 def default_models(cache: Path, say: Callable[[str], None] = lambda _: None) -> list[Line]:
-    """One line for each task's default model: on this machine and intact, or not here yet."""
+    """One line for each model that is the default of a task: on this machine and intact, or not here yet."""
     lines = []
-    for task in plugins.describe("tasks"):
-        if not task.default_model:
-            continue
+    first = {task.default_model: task for task in reversed(plugins.describe("tasks")) if task.default_model}
+    for task in sorted(first.values(), key=lambda task: task.name):
         try:
             model = models.resolve(task.default_model, inputs.head_of(task), cache=cache, offline=True, say=say)
         except AssayError as error:

@@ -86,6 +86,7 @@ def test_a_stored_configuration_loads_again(tmp_path: Path) -> None:
         ({"workers": "0"}, "--workers: '0' is neither auto nor a whole number", "auto"),
         ({"pad_to": "64,32"}, "--pad-to: '64,32' is not ascending", "64,128,256"),
         ({"pad_to": "wide"}, "--pad-to: 'wide' is neither a whole number nor a list", "64,128,256"),
+        ({"batching": "fixed", "pad_to": "32"}, "--pad-to: --batching fixed pads", "leave out one of the two"),
         ({"calibration_samples": "3"}, "--calibration-samples: '3' should be greater than or equal to 8", "whole number"),
         ({"percentile": "99"}, "--percentile: '99' should be less than 1", "0.99"),
         ({"accuracy_target": "1.5"}, "--accuracy-target: '1.5' should be less than or equal to 1", "0.99"),

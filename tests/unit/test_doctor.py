@@ -103,7 +103,7 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
 
 
 def test_a_default_model_that_is_not_here_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Each task's default model is looked for without fetching; the cure prepares it."""
+    """Each default model is looked for once and without fetching; the cure prepares it."""
 
     def absent(*args: object, offline: bool, **kwargs: object) -> None:
         assert offline
@@ -113,6 +113,7 @@ def test_a_default_model_that_is_not_here_is_a_warning(monkeypatch: pytest.Monke
     lines = doctor.default_models(tmp_path)
     assert Line(Level.WARN, "model minilm-squad", "not here", "assay prepare --task squad") in lines
     assert {line.level for line in lines} == {Level.WARN}
+    assert len({line.name for line in lines}) == len(lines)
 
 
 @pytest.mark.parametrize(
