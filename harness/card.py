@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from harness import batching_facts, tournament_words, units
+from harness import batching_facts, steady, tournament_words, units
 from harness.core import Reason, Run
 from harness.early_stopping import required
 from harness.errors import ExitCode
 from harness.paired import ALLOWED_FLIPS
 
 VALID, INVALID, MISSED, FAILED, INCOMPLETE = "VALID", "INVALID", "ACCURACY MISSED", "FAILED", "INCOMPLETE"
+
+UNSTABLE = "UNSTABLE"
+"""A mark, no verdict: the number stands, and was not the same from begin to end."""
 
 UNVERIFIED = "unverified: not reviewed by MLCommons, not an MLPerf result"
 
@@ -47,11 +50,18 @@ class Card:
     machine: str
     warnings: tuple[str, ...]
     files: tuple[str, ...]
+    unstable: str = ""
+    """Why the run is UNSTABLE; empty where it is not."""
 
     @property
     def counts(self) -> bool:
         """The headline number is a result."""
         return self.word == VALID
+
+    @property
+    def words(self) -> str:
+        """The verdict as it is shown: an unstable run is never called VALID without saying so."""
+        return f"{self.word} · {UNSTABLE}" if self.unstable else self.word
 
 
 def make(run: Run) -> Card:
@@ -61,6 +71,7 @@ def make(run: Run) -> Card:
         ("accuracy", _accuracy(run)),
         ("against FP32", _against_fp32(run)),
         ("early stopping", _early_stopping(run)),
+        ("steady", _steady(run)),
         ("throughput", _throughput(run)),
         ("padding", _padding(run)),
         ("arithmetic", _arithmetic(run)),
@@ -70,6 +81,7 @@ def make(run: Run) -> Card:
         ("find-peak", _find_peak(run)),
         ("official LoadGen", _official(run)),
         ("counted", _counted(run)),
+        ("warm-up", _warm_up(run)),
         ("time", _timings(run)),
     )
     return Card(
@@ -80,9 +92,10 @@ def make(run: Run) -> Card:
         reasons=tuple(Reason(each["code"], each["text"], each["cure"]) for each in run.verdict.get("reasons", ())),
         rows=tuple((name, text) for name, text in rows if text),
         latencies=tuple(_latencies(run)),
-        machine=_machine(run.conditions),
+        machine=machine(run.conditions),
         warnings=tuple(run.warnings),
         files=tuple(run.files.values()),
+        unstable=_steady(run) if _is_unstable(run) else "",
     )
 
 
@@ -116,7 +129,7 @@ def _headline(run: Run, word: str) -> Headline | None:
 
 
 def _marks(run: Run) -> tuple[str, ...]:
-    marks = []
+    marks = [UNSTABLE] if _is_unstable(run) else []
     if run.config.get("mode") == "accuracy":
         marks.append("accuracy run: answers logged, no speed judged")
     if run.config.get("rules") == "quick":
@@ -211,8 +224,13 @@ def _accuracy(run: Run) -> str:
     if accuracy.get("target") is not None:
         text += f", {'reaches' if accuracy['passed'] else 'below'} the target {units.score(accuracy['target'])}{_lowered(run, accuracy)}"
     if accuracy.get("reference") is not None:
-        text += f" (FP32 reference {units.score(accuracy['reference'])})"
+        text += f" (FP32 reference {units.score(accuracy['reference'])}{_margin(accuracy)})"
     return f"{text}; from the {accuracy['source']}, n = {units.plural(accuracy['samples'], 'example')}"
+
+
+def _margin(accuracy: Mapping[str, Any]) -> str:
+    """How far it is from its target."""
+    return f"; margin {_signed(accuracy['value'] - accuracy['target'])}" if accuracy.get("target") is not None else ""
 
 
 def _lowered(run: Run, accuracy: Mapping[str, Any]) -> str:
@@ -258,6 +276,15 @@ def _flips(pairs: Mapping[str, Any]) -> str:
     if pairs["changed"]:
         told += f"; {units.plural(pairs['changed'], 'other answer')} changed"
     return told
+
+
+def _is_unstable(run: Run) -> bool:
+    return bool(run.steady) and not (run.steady or {}).get("stable", True)
+
+
+def _steady(run: Run) -> str:
+    found = steady.read(run.steady)
+    return steady.sentence(found) if found is not None else ""
 
 
 def _throughput(run: Run) -> str:
@@ -353,11 +380,22 @@ def _counted(run: Run) -> str:
     return " · ".join(told)
 
 
+def _warm_up(run: Run) -> str:
+    """What ran before the clock."""
+    found = run.conditions.get("warm_up")
+    if not found:
+        return ""
+    unsettled = len(found["unsettled"])
+    settled = "all settled" if not unsettled else f"{units.count(unsettled)} of them not settled"
+    return f"{units.plural(found['calls'], 'call')} of {units.plural(found['shapes'], 'shape')}, {settled}"
+
+
 def _timings(run: Run) -> str:
     return " · ".join(f"{name.replace('_', '-')} {units.seconds(value)}" for name, value in run.timings.items() if value is not None)
 
 
-def _machine(conditions: Mapping[str, Any]) -> str:
+def machine(conditions: Mapping[str, Any]) -> str:
+    """Where it was measured, in one line: processor, cores, GPUs, runtimes, commit."""
     cpu, libraries = conditions.get("cpu") or {}, conditions.get("libraries") or {}
     parts = [cpu.get("model"), units.plural(cpu["usable_cores"], "core") if cpu.get("usable_cores") else None]
     parts += [gpu["name"] for gpu in conditions.get("gpus") or ()]

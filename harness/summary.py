@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ def throughput(columns: Columns, samples: Samples, policy: Policy, *, packed: bo
     if seconds <= 0:
         return dict.fromkeys(("samples_per_second", "queries_per_second", "tokens_per_second", "padding_share"))
     tokens = int(samples.lengths[columns.sample[served]].sum())
-    computed = tokens if packed else _computed_tokens(columns, samples, policy)
+    computed = sum(each.padded_tokens for each in by_length(columns, samples, policy, packed=packed))
     answered = int(np.count_nonzero(served))
     per_query = len(columns.query) / max(len(np.unique(columns.query)), 1)
     return {
@@ -50,15 +50,34 @@ def throughput(columns: Columns, samples: Samples, policy: Policy, *, packed: bo
     }
 
 
-def _computed_tokens(columns: Columns, samples: Samples, policy: Policy) -> int:
-    """Tokens that went through the model, padding included: per batch, rows times padded length."""
-    if not samples.max_length:
-        return 0
+@dataclass(frozen=True, slots=True)
+class AtLength:
+    """Served calls that were padded to `length` tokens. `padded_tokens`: computed ones, padding included."""
+
+    length: int
+    calls: int
+    samples: int
+    real_tokens: int
+    padded_tokens: int
+
+
+def by_length(columns: Columns, samples: Samples, policy: Policy, *, packed: bool = False) -> list[AtLength]:
+    """Padding by padded length, ascending: each call counts with its rows times the length of its longest, padded; with `packed` with its
+    real tokens. Empty for a backend that looks at nothing."""
     order, starts = _by_batch(columns)
+    if not samples.max_length or not len(starts):
+        return []
     lengths = samples.lengths[columns.sample[order]]
-    longest = np.maximum.reduceat(lengths, starts)
     rows = np.diff(np.append(starts, len(order)))
-    return int((padded_lengths(longest, policy, samples.max_length) * rows).sum())
+    real = np.add.reduceat(lengths, starts)
+    widths, place = np.unique(padded_lengths(np.maximum.reduceat(lengths, starts), policy, samples.max_length), return_inverse=True)
+    found = np.zeros((3, len(widths)), np.int64)
+    for figure, values in zip(found, (np.ones(len(rows), np.int64), rows, real), strict=True):
+        np.add.at(figure, place, values)
+    return [
+        AtLength(int(width), int(calls), int(held), int(tokens), int(tokens if packed else width * held))
+        for width, calls, held, tokens in zip(widths, *found, strict=True)
+    ]
 
 
 def _by_batch(columns: Columns) -> tuple[Int64, Int64]:
@@ -92,8 +111,9 @@ def gaps(columns: Columns) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
     return np.concatenate(lateness), np.concatenate(between), int((done - taken).sum())
 
 
-def traffic(columns: Columns, settings: Settings, closed_loop: bool, rates: Mapping[str, float]) -> dict[str, Any]:
-    """How the traffic was asked for and how it was played: seeds, rates, punctuality, Little's law."""
+def traffic(columns: Columns, settings: Settings, closed_loop: bool, rates: Mapping[str, float], *, held: bool = False) -> dict[str, Any]:
+    """How the traffic was asked for and how it was played: seeds, rates, punctuality, Little's law. `held`: batches were held for company,
+    so that the time between them is not the harness's."""
     lateness, between, busy = gaps(columns)
     in_flight, expected = littles_law(columns)
     workers = int(columns.worker.max(initial=0)) + 1
@@ -103,7 +123,7 @@ def traffic(columns: Columns, settings: Settings, closed_loop: bool, rates: Mapp
         "rates": dict(rates),
         "lateness_ns": _spread(lateness) if not closed_loop else None,
         "between_batches_ns": _spread(between),
-        "harness_share": float(between.sum()) / (float(between.sum()) + busy) if busy else None,
+        "harness_share": float(between.sum()) / (float(between.sum()) + busy) if busy and not held else None,
         "busy_share": busy / (workers * columns.end_ns) if columns.end_ns else None,
         "littles_law": {"in_flight": in_flight, "rate_times_latency": expected},
     }

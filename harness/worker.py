@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from harness import warmup
 from harness.batching import Policy, collate
 from harness.core import Answer, Backend, BackendOptions, Batch, Int64, IntArray, Model, Output, Samples
 from harness.errors import AssayError, BackendError
@@ -90,6 +91,22 @@ class Worker:
                 return done
             self._try_out(indices)
         return len(batches)
+
+    def settle(self, batches: Sequence[IntArray], budget_s: float) -> list[list[int]]:
+        """Run the given batches again and again, each until its time settles, for at most `budget_s` seconds: ns of the calls of each.
+        All are run once before any is run again, so that what time allows is spread. Failures count in the run, not here."""
+        deadline = time.monotonic() + budget_s
+        times: list[list[int]] = [[] for _ in batches]
+        waiting = list(range(len(batches)))
+        while waiting:
+            for place in waiting:
+                if time.monotonic() > deadline:
+                    return times
+                start = time.monotonic_ns()
+                self._try_out(batches[place])
+                times[place].append(time.monotonic_ns() - start)
+            waiting = [place for place in waiting if not warmup.is_over(times[place])]
+        return times
 
     def _try_out(self, indices: IntArray) -> None:
         try:

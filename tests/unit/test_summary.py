@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,21 @@ def test_padding_share_counts_what_was_computed() -> None:
     assert found["padding_share"] == pytest.approx(1 - 96 / 112)
     assert found["samples_per_second"] == pytest.approx(2.0)
     assert found["tokens_per_second"] == pytest.approx(48.0)
+
+
+def test_padding_is_told_by_length() -> None:
+    """Each padded length with its calls, samples, real and padded tokens; lengths ascend; a packed backend computes the real ones."""
+    found = [astuple(each) for each in summary.by_length(run([0, 0, 0, 0]), SAMPLES, Policy("fifo", 2))]
+    assert found == [(16, 1, 2, 26, 32), (40, 1, 2, 70, 80)]
+    packed = summary.by_length(run([0, 0, 0, 0]), SAMPLES, Policy("fixed", 2), packed=True)
+    assert [astuple(each) for each in packed] == [(384, 2, 4, 96, 96)]
+    blank = Samples(np.zeros(0, np.int32), np.zeros(0, np.int8), np.zeros(5, np.int64), 0, 0)
+    assert summary.by_length(run([0, 0, 0, 0]), blank, Policy("fifo", 2)) == []
+
+
+def test_time_in_which_batches_are_held_is_not_the_harness() -> None:
+    """With --batch-wait the share of the harness is unknown."""
+    assert summary.traffic(run([0, 100]), Settings(), False, {}, held=True)["harness_share"] is None
 
 
 def test_fixed_batching_pads_everything_to_the_maximum() -> None:
