@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 Tone = Literal["plain", "good", "bad", "doubtful"]
 """How a word is meant. It is always said in words as well: colour alone says nothing on paper, or to everybody."""
@@ -25,7 +26,8 @@ class Column:
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One entry of a table. `value`: what `text` says, as it is stored; None where there is none. `struck`: it is no result; `note`:
-    further words, shown smaller, such as an interval."""
+    further words, shown smaller, such as an interval. `more`: the figures of those words for files that programs read, by the name of a
+    column of their own, with its unit."""
 
     text: str
     value: float | int | str | bool | None = None
@@ -33,17 +35,29 @@ class Cell:
     tone: Tone = "plain"
     struck: bool = False
     href: str = ""
+    more: Mapping[str, float | int | str | bool | None] = field(default_factory=dict)
+
+    @property
+    def link(self) -> str:
+        """`href` where it is a relative or a web address; empty for one that would run something."""
+        try:
+            return self.href if urlsplit(self.href).scheme in ("", "http", "https") else ""
+        except ValueError:
+            return ""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`rows`: each as long as `columns`. `name` is a word for files."""
+    """`rows`: each as long as `columns`. `name` is a word for files. `detail`: for who wants to know more; left out on a screen, closed in
+    Markdown. `records`: what files that programs read have in place of the cells, (rows,) by heading, where the cells are a selection."""
 
     name: str
     title: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     caption: str = ""
+    detail: bool = False
+    records: Sequence[Mapping[str, float | int | str | bool | None]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import card, figures, limits, steady, units
+from harness import card, csv_text, figures, intervals, limits
 from harness.core import Columns, Run
-from harness.document import Drawing
-from harness.stats import percentile_interval
-from harness.validity import query_latency_ns
+from harness.document import Document, Drawing
 
 REQUIRES: tuple[str, ...] = ("jinja2", "plotly")
 EXTENSION = "html"
@@ -19,81 +17,77 @@ EXTENSION = "html"
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render(run: Run, columns: Columns | None = None) -> str:
+def render(run: Run, columns: Columns | None = None, *, script: str = "") -> str:
     """The page. Some 4.9 MB of it are plotly.js, embedded so that it opens anywhere; without a ledger there are neither figures
-    nor script."""
+    nor script. `script`: where plotly.js lies as a file, for pages of one site; such a page does not open without it."""
     drawings = figures.of(run, columns) if columns is not None else []
-    found = _steady(run, columns)
     made = card.make(run)
-    page: str = _template().render(
+    page: str = _template("run").render(
         card=made,
-        unstable=found is not None and not found.stable,
-        interval=_interval(run, columns),
+        interval=interval.words if (interval := intervals.headline(run, columns)) is not None else "",
         accuracy=dict(made.rows).get("accuracy"),
         limits=limits.sentences(run, columns),
         drawings=drawings,
-        steady=_settled(found),
         config=_folded(run.config),
         backend=_folded({"backend": run.backend, "model": run.model}),
         conditions=_folded({"conditions": run.conditions, "timings": run.timings, "traffic": run.traffic}),
         run_id=run.run_id,
         started=run.started_utc,
-        data=_embedded(drawings) if drawings else "",
-        plotly=_plotly() if drawings else "",
+        tables="",
+        data=_figures(drawings),
+        script=script,
+        plotly=plotly_script() if drawings and not script else "",
     )
     return page
 
 
-def _template() -> Any:
+def render_document(document: Document, *, script: str = "") -> str:
+    """The page of anything else that has something to report. Its tables are embedded once more, as the CSV that is saved from it."""
+    drawings = [each for each in document.parts if isinstance(each, Drawing)]
+    tables = csv_text.named(document)
+    page: str = _template("document").render(
+        made=document,
+        folded=[{"title": each.title, "text": _folded(each.value)} for each in document.folded],
+        drawings=drawings,
+        tables=_embedded(tables) if tables else "",
+        data=_figures(drawings),
+        script=script,
+        plotly=plotly_script() if drawings and not script else "",
+    )
+    return page
+
+
+def render_choice(data: Mapping[str, Any]) -> str:
+    """The page that lays any two stored runs side by side: `data` as `harness.history.site.choice` gives it."""
+    page: str = _template("choice").render(drawings=[], tables="", script="", choice=_embedded(data))
+    return page
+
+
+def _template(name: str) -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    return environment.get_template("run.html")
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
+    return environment.get_template(f"{name}.html")
 
 
-def _plotly() -> str:
+def plotly_script() -> str:
+    """The text of plotly.min.js."""
     from plotly.offline import get_plotlyjs
 
     script: str = get_plotlyjs()
     return script
 
 
-def _embedded(drawings: list[Drawing]) -> str:
+def _figures(drawings: Sequence[Drawing]) -> str:
+    """What the page draws; no traces, no text."""
+    return _embedded([{"name": each.name, "traces": each.traces, "layout": each.layout} for each in drawings]) if drawings else ""
+
+
+def _embedded(value: Any) -> str:
     """JSON inside a script element: `<` is written so that no text can end it."""
-    plain = [{"name": each.name, "traces": each.traces, "layout": each.layout} for each in drawings]
-    return json.dumps(plain, allow_nan=False).replace("<", "\\u003c")
-
-
-def _interval(run: Run, columns: Columns | None) -> str:
-    """95 % interval of the headline, where the ledger gives one: order statistics of a latency, batch means of a rate."""
-    metric = run.verdict.get("metric")
-    if columns is None or not metric or not columns.served.any():
-        return ""
-    if metric["unit"] == "ns":
-        ordered = query_latency_ns(columns)
-        ordered.sort()
-        low, high = percentile_interval(ordered, float((run.early_stopping or {}).get("percentile") or 0.9))
-        ends = [units.time_ns(end) if end is not None else "?" for end in (low, high)]
-        return f"95 % interval {ends[0]} to {ends[1]}"
-    spread = steady.rate_spread(columns)
-    return f"± {spread:.1%} within the run (95 %, batch means)" if spread is not None else ""
-
-
-def _steady(run: Run, columns: Columns | None) -> steady.Steady | None:
-    """Not of offline: its longest samples go first, so that its rate in samples rises by itself."""
-    if columns is None or run.config.get("scenario") == "offline":
-        return None
-    return steady.look(columns, paced=bool(run.traffic.get("latency_bound")))
-
-
-def _settled(found: steady.Steady | None) -> str:
-    if found is None:
-        return ""
-    word = "steady" if found.stable else "UNSTABLE"
-    return (
-        f"{word} {found.figure}: drift {found.drift:+.1%} from begin to end (Theil-Sen; Mann-Kendall p = {found.p:.2g}); the first "
-        f"{found.settled_share:.0%} of the run (MSER-5) differ by {found.start:+.1%} from the rest"
-    )
+    return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
 
 
 def _folded(value: Mapping[str, Any]) -> str:
