@@ -132,6 +132,7 @@ class OnnxRuntime:
             "file": self.file,
             "export": self.graph.exported.facts(),
             **integers,
+            **({"depends_on_batch": _DEPENDS} if precision == "int8" else {}),
         }
 
 
@@ -143,6 +144,9 @@ _METHODS = {
     "int8": "dynamic: ranges of activations found in each call, weights INT8 by column; attention scores, normalisation and GELU in FP32",
     "int8-static": "ranges of activations calibrated beforehand, weights INT8 by column; attention scores, normalisation and GELU in FP32",
 }
+
+
+_DEPENDS = "the range of an activation is found over a whole call, so an answer depends a little on its neighbours in the batch"
 
 
 def _precision(options: BackendOptions) -> str:

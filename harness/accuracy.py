@@ -24,6 +24,9 @@ AGREEMENT_SAMPLE = 256
 AGREEMENT_SHARE = 0.99
 """Share of them that must agree: a decision may tip where two logits nearly tie and the batch was another."""
 
+DEPENDENT_SHARE, DEPENDENT_P = 0.05, 0.05
+"""For a backend whose answers depend on the batch: most of them that may differ, and the p below which they are worse than the pass's."""
+
 AGREEMENT_TOLERANCE = 0.05
 """Answers whose largest difference is within this share of the range of the pass's values agree even if the decision tipped: BF16 in
 another batch differs by about 0.01."""
@@ -58,24 +61,39 @@ def covers(answers: Mapping[int, Answer], indices: Int64) -> bool:
 
 
 def agreement(
-    task: Task, columns: Columns, timed: Mapping[int, Answer], passed: Mapping[int, Answer], seed: int
+    task: Task, columns: Columns, timed: Mapping[int, Answer], passed: Mapping[int, Answer], seed: int, depends: str = ""
 ) -> tuple[dict[str, Any], Reason | None]:
     """Compare a seeded selection of timed answers (by row) with the accuracy pass (by sample); the counts, and a Reason if
-    they disagree."""
+    they disagree.
+
+    `depends`: why this backend's answers depend on the batch by its own account, empty where they do not. Such a backend is excused, as
+    MLPerf's TEST01 excuses other answers that score alike, while no more than `DEPENDENT_SHARE` differ and the timed ones are not worse:
+    among examples that are right in one and wrong in the other, the exact sign test must not tell the two apart.
+    """
     served = columns.served
     rows = [row for row in sorted(timed) if row < len(served) and served[row] and int(columns.sample[row]) in passed]
     picked = np.random.default_rng(seed).permutation(rows)[:AGREEMENT_SAMPLE].tolist()
     ranges = _ranges(passed)
     different = [row for row in picked if not _agree(task, int(columns.sample[row]), timed[row], passed[int(columns.sample[row])], ranges)]
-    found = {"compared": len(picked), "different": len(different)}
+    found: dict[str, Any] = {"compared": len(picked), "different": len(different)}
     if len(different) <= (1 - AGREEMENT_SHARE) * len(picked):
         return found, None
+    if depends and len(different) <= DEPENDENT_SHARE * len(picked):
+        found["depends"] = depends
+        if not _worse(task, {int(columns.sample[row]): timed[row] for row in picked}, passed):
+            return found, None
     rows_text = ", ".join(map(str, sorted(different)[:5]))
     return found, Reason(
         "agreement",
         f"{len(different)} of {len(picked)} answers of the timed run differ from the accuracy pass (rows {rows_text} ...)",
         "the backend answers differently when it is timed: look at batching, state between calls and races between workers",
     )
+
+
+def _worse(task: Task, timed: Mapping[int, Answer], passed: Mapping[int, Answer]) -> bool:
+    """Whether the pass with these timed answers in place of its own is wrong where it was right more often than chance explains."""
+    found = paired.flips(outcomes(task, passed).correct, outcomes(task, {**passed, **timed}).correct)
+    return found is not None and found[0] > found[1] and paired.mcnemar(*found) < DEPENDENT_P
 
 
 def _ranges(passed: Mapping[int, Answer]) -> dict[str, float]:

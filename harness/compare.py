@@ -44,8 +44,14 @@ class Ratio:
 
 def order(candidates: int, block: int) -> list[int]:
     """Who is measured when in a block: each candidate twice, forwards and then backwards (ABBA), so that a linear drift cancels inside the
-    block; who begins moves on from block to block (a cyclic Latin square), so that no candidate always follows the same one."""
-    forwards = [(position + block) % candidates for position in range(candidates)]
+    block.
+
+    Over as many blocks as candidates each is at every place once, and follows each other one inside a block equally often, so that what a
+    candidate leaves behind (heat, caches) falls on all alike: the Latin square of E. J. Williams, "Experimental designs balanced for the
+    estimation of residual effects of treatments", 1949. For an odd number its square needs its mirror image, which every block brings.
+    """
+    first = [(position + 1) // 2 if position % 2 else -(position // 2) for position in range(candidates)]
+    forwards = [(step + block) % candidates for step in first]
     return forwards + forwards[::-1]
 
 

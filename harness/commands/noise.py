@@ -25,6 +25,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from harness.comparing import noise
     from harness.comparing import session as compare_run
     from harness.comparing.blocks import Plan
+    from harness.comparing.candidates import Wanted
     from harness.config import load
     from harness.interference import WORTH_SAYING
     from harness.progress import create
@@ -34,7 +35,7 @@ def execute(arguments: argparse.Namespace) -> int:
     names = (config.backend, f"{config.backend} again")
     plan = Plan(fewest=arguments.blocks, block_s=arguments.block_duration, budget_s=0)
     try:
-        compared = compare_run.run([(name, config.model_copy(update={"accuracy": False})) for name in names], 0, plan, progress)
+        compared = compare_run.run([Wanted(name, config.model_copy(update={"accuracy": False})) for name in names], 0, plan, progress)
     finally:
         progress.close()
     found = compared.comparison

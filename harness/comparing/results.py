@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -12,10 +12,12 @@ import numpy as np
 from harness import compare
 from harness.compare import Outcome, Ratio
 from harness.core import Accuracy, Int64
+from harness.paired import Outcomes
 from harness.stats import percentile, percentile_floor
 
-SCHEMA = 1
-"""Version of comparison.json. 1: first."""
+SCHEMA = 2
+"""Version of comparison.json. 1: first, with the latency of every query. 2: percentiles of each visit, the rest in visits.parquet;
+figures of each block; place, model, conditions and workers of each candidate."""
 
 SEED = 20_241_205
 """Of the bootstrap. Any constant: the same blocks give the same interval."""
@@ -40,13 +42,14 @@ def figures_of(*, closed_loop: bool, paced: bool) -> tuple[Figure, ...]:
     rate of their own, p90 (LoadGen's percentile) where each waits for the one before."""
     p50, p90, p99 = LATENCIES
     if paced:
-        return (p99, p50)
-    return (p90, p50, p99, THROUGHPUT) if closed_loop else (THROUGHPUT,)
+        return (p99, p50, THROUGHPUT)
+    return (p90, p50, p99, THROUGHPUT) if closed_loop else (THROUGHPUT, p50, p99)
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One stretch of one candidate in one block. `latency_ns`: of each query, (queries,); `tokens`: real ones."""
+    """One stretch of one candidate in one block. `latency_ns`: of each query, (queries,), of each sample where all is asked at once;
+    `tokens`: real ones."""
 
     block: int
     candidate: int
@@ -60,8 +63,14 @@ class Visit:
 class Candidate:
     """One system that took part. `backend`: what it says it is; `problem`: why it has no figures, or no right to them.
 
-    policy    how it made batches
-    accuracy  None where it was not checked
+    settings    every resolved one, as JSON values
+    policy      how it made batches
+    accuracy    None where it was not checked
+    outcomes    of each example that was scored; not stored
+    model       name, sha256, parameters, bytes; None where there is none
+    conditions  Python, libraries, commit and environment variables it ran with
+    workers     how many, their threads and mode, and what a search for them found
+    place       interpreter and project, where they were given
     """
 
     name: str
@@ -71,6 +80,11 @@ class Candidate:
     accuracy: Accuracy | None = None
     padding_share: float | None = None
     problem: str = ""
+    outcomes: Outcomes | None = None
+    model: Mapping[str, Any] | None = None
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    workers: Mapping[str, Any] = field(default_factory=dict)
+    place: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def counts(self) -> bool:
@@ -92,7 +106,8 @@ class Cell:
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Everything of one comparison. `floor`: what this machine makes of a comparison of a system with itself (0: not known);
-    `interrupted`: what there is of it, from which nobody is recommended."""
+    `interrupted`: what there is of it, from which nobody is recommended; `alternated`: why whole processes alternated, empty where all
+    candidates were loaded at once."""
 
     candidates: tuple[Candidate, ...]
     reference: int
@@ -100,6 +115,7 @@ class Comparison:
     visits: tuple[Visit, ...]
     floor: float = 0.0
     interrupted: bool = False
+    alternated: str = ""
 
     @property
     def blocks(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def test_a_system_is_rarely_called_faster_than_itself() -> None:
         (ratio,) = found.ratios()
         held += ratio.low <= 1 <= ratio.high
     assert (words.count("faster") + words.count("slower")) / SIMULATIONS <= 0.05
-    assert 0.93 <= held / SIMULATIONS <= 0.975
+    assert 0.93 <= held / SIMULATIONS <= 0.97
 
 
 @pytest.mark.parametrize(("true", "least"), [(1.05, 0.95), (1.30, 1.0)])
@@ -72,14 +73,18 @@ def test_one_percent_is_the_same_speed_to_people() -> None:
     assert words.count("equivalent") >= 60
 
 
-def test_intervals_of_six_blocks_hold_the_truth() -> None:
-    """Of intervals from six blocks of normal noise 93 to 97.5 % hold the true ratio; a plain percentile bootstrap would reach 85."""
-    held = 0
-    for seed in range(1000):
-        logs = np.random.default_rng(seed).normal(math.log(1.2), 0.03, 6)
-        found = compare.ratio(np.exp(logs), np.ones(6), seed)
-        held += found.low <= 1.2 <= found.high
-    assert 0.93 <= held / 1000 <= 0.975
+@pytest.mark.parametrize(("blocks", "true"), [(6, 1.01), (6, 1.30), (10, 1.05), (20, 1.01)])
+def test_intervals_hold_the_truth(blocks: int, true: float) -> None:
+    """Of intervals from 6 to 20 blocks, one in ten of them disturbed, 93 to 97 % hold the true ratio; a plain percentile bootstrap of six
+    would reach 85. (A true ratio only shifts logs, so blocks and ratios need not be crossed.)"""
+    held, comparisons = 0, 700
+    for seed in range(comparisons):
+        generator = np.random.default_rng((blocks, seed))
+        bursts = 0.1 * generator.random(blocks) * (generator.random(blocks) < 0.1) * generator.choice([-1, 1], blocks)
+        logs = generator.normal(math.log(true), 0.03, blocks) + bursts
+        found = compare.ratio(np.exp(logs), np.ones(blocks), seed)
+        held += found.low <= true <= found.high
+    assert 0.93 <= held / comparisons <= 0.97
 
 
 def test_a_linear_drift_cancels_inside_a_block() -> None:
@@ -96,12 +101,20 @@ def test_a_linear_drift_cancels_inside_a_block() -> None:
 
 
 @given(candidates=st.integers(2, 8), block=st.integers(0, 50))
-def test_an_order_is_balanced(candidates: int, block: int) -> None:
-    """In a block each candidate comes twice, at places that add up to the same; over as many blocks as candidates each begins once."""
+def test_an_order_cancels_drift(candidates: int, block: int) -> None:
+    """In a block each candidate comes twice, at places that add up to the same."""
     found = compare.order(candidates, block)
     places = {number: [place for place, each in enumerate(found) if each == number] for number in range(candidates)}
     assert all(sum(pair) == 2 * candidates - 1 for pair in places.values())
-    assert sorted(compare.order(candidates, each)[0] for each in range(candidates)) == list(range(candidates))
+
+
+@given(candidates=st.integers(2, 8), first=st.integers(0, 50))
+def test_orders_are_balanced_over_blocks(candidates: int, first: int) -> None:
+    """Over as many blocks as candidates each is once at every place, and follows each other one twice inside a block."""
+    orders = [compare.order(candidates, block) for block in range(first, first + candidates)]
+    assert all(sorted(column) == list(range(candidates)) for column in zip(*(order[:candidates] for order in orders), strict=True))
+    follows = Counter(pair for order in orders for pair in itertools.pairwise(order) if pair[0] != pair[1])
+    assert follows == {(one, other): 2 for one in range(candidates) for other in range(candidates) if one != other}
 
 
 @given(share=st.floats(0.51, 0.999), freedom=st.integers(1, 200))

@@ -213,6 +213,23 @@ def test_other_answers_when_timed_are_a_reason() -> None:
     assert 15 <= found["different"] <= 35
 
 
+@pytest.mark.parametrize(("to_wrong", "to_right", "excused"), [(4, 3, True), (5, 0, True), (6, 0, False), (0, 7, True), (10, 10, False)])
+def test_a_backend_that_depends_on_the_batch_may_answer_otherwise_but_not_worse(to_wrong: int, to_right: int, excused: bool) -> None:
+    """Up to 5 % other answers are excused by a backend's own account, unless the sign test says they are worse (6 of 6: p = 0.03)."""
+    table = columns(list(range(250)))
+    right = {i: answer(i % 2, 5.0) for i in range(250)}
+    wrong = {i: answer(1 - i % 2, 5.0) for i in range(250)}
+    timed = right | {i: wrong[i] for i in range(to_wrong)}
+    passed = right | {i: wrong[i] for i in range(100, 100 + to_right)}
+    found, reason = accuracy.agreement(Labels(), table, timed, passed, 1, "ranges of a whole call")  # type: ignore[arg-type]
+    assert (found["different"], found.get("depends")) == (
+        to_wrong + to_right,
+        "ranges of a whole call" if to_wrong + to_right < 13 else None,
+    )
+    assert (reason is None) is excused
+    assert accuracy.agreement(Labels(), table, timed, passed, 1)[1] is not None  # type: ignore[arg-type]
+
+
 # ------------------------------------------------------------------------------------------------------------------------- card
 
 PAIRS = {
@@ -248,7 +265,7 @@ def test_the_card_tells_gap_and_flips_in_a_line() -> None:
 
 def test_the_card_says_that_a_small_set_allows_three_flips() -> None:
     """Where the target is below the share of FP32, and only there."""
-    lowered = " (small set: 3 flips to wrong are allowed before 99 % of FP32, 65.404, bites) (FP32 reference 66.065)"
+    lowered = " (small set: 3 flips to wrong are allowed before 99 % of FP32, 65.404, bites) (FP32 reference 66.065; margin +0.018)"
     found = rows(value=65.0, reference=66.065, target=64.982, share_target=65.404, samples=277)["accuracy"]
     assert f"reaches the target 64.982{lowered}; from" in found
     assert "small set" not in rows(target=65.404, share_target=65.404)["accuracy"]
