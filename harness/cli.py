@@ -20,7 +20,9 @@ from harness.suggest import advice
 VERBS = {
     "run": "measure one scenario, one task, one backend (the default verb)",
     "compare": "candidates against each other, interleaved: ratios with intervals, accuracy beside every speed",
+    "sweep": "rates, or any other setting, over a range: throughput against latency, and the highest rate that meets the bound",
     "noise": "a backend against itself: how large a difference this machine makes of nothing",
+    "ci": "check a change against its base, record runs, accept changes of the history",
     "list": "tasks, backends, scenarios, models and reports, and what each lacks to run here",
     "doctor": "is this machine fit to measure on: each line OK, WARN or FAIL with the cure",
     "prepare": "fetch and verify the model, tokenise the data, ahead of time",
@@ -29,7 +31,8 @@ VERBS = {
     "export": "stored runs as an MLPerf submission",
     "score": "predictions made elsewhere, scored against the data, as JSON",
     "finetune": "a model for a task of yours: an adapter on the embedded base, trained here",
-    "report": "a stored run as terminal text, markdown, html or json",
+    "history": "runs over time: series, trends, level changes; import, export, merge, pages",
+    "report": "stored results, one or several, as terminal text, markdown, html, csv, json or for CI",
 }
 DEBUG_VARIABLE = "ASSAY_DEBUG"
 

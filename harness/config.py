@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -110,6 +110,7 @@ def _setting(default: object, group: str, text: str, form: str = "", **constrain
 
 _PAD_TO_FORM = "a whole number such as 8 or 64, or ascending lengths such as 64,128,256,384"
 _SECONDS_FORM = "a time such as 20, 90s or 2min"
+_INTERVAL_FORM = "a time such as 1 or 0.2s; 0 for none"
 _LIMIT_FORM = _SECONDS_FORM + "; 0 for no limit"
 _MS_FORM = "a time in milliseconds such as 130 or 130ms"
 _WHOLE_FORM = "a whole number of 1 or more"
@@ -293,6 +294,9 @@ class RunConfig(BaseModel):
     warmup: Seconds = _setting(10.0, GROUPS[6], "most time for warm-up, seconds", _SECONDS_FORM, ge=0)
     hang_timeout: Seconds = _setting(60.0, GROUPS[6], "a call without an answer for this long ends the run, seconds", _SECONDS_FORM, gt=0)
     on_error: Literal["stop", "continue"] = _setting("stop", GROUPS[6], "when a backend raises: end the run, or go on (INVALID either way)")
+    telemetry: Seconds = _setting(
+        1.0, GROUPS[6], "read clocks, heat, memory and GPUs this often meanwhile, seconds; 0: never", _INTERVAL_FORM, ge=0, le=3600
+    )
 
     out: Folder = _setting(Path("results"), GROUPS[7], "folder that gets one folder per run", "a folder that can be written")
     name: str | None = _setting(None, GROUPS[7], "label in the name of the run's folder", min_length=1, max_length=60)
@@ -330,20 +334,30 @@ def unknown_key(name: str, origin: str) -> UsageError:
     return UsageError(f"{origin}: there is no setting {name}", cure + "`assay run --help` lists the settings")
 
 
-def load(flags: Mapping[str, Any], file: Path | None = None, *, origin: Callable[[str], str] = flag) -> RunConfig:
-    """Settings from a YAML file and, over it, flags (by field name); `origin` says how an error names a flag.
+def load(
+    flags: Mapping[str, Any],
+    file: Path | None = None,
+    *,
+    origin: Callable[[str], str] = flag,
+    names_here: bool = True,
+    apart: Collection[str] = (),
+) -> RunConfig:
+    """Settings from a YAML file and, over it, flags (by field name); `origin` says how an error names a flag. `names_here` False: the
+    settings are for another environment, which will judge whether their scenario, task, backend and data exist. `apart`: keys of the
+    file that are no settings, and that the caller reads itself.
 
     Raises UsageError for an unknown key, a wrong value, or a scenario, task, backend or precision that does not exist, and
     MissingError for a file or data folder that is not there. Each names the option, or file and line.
     """
-    given = _from_file(file) if file is not None else {}
+    given = _from_file(file, apart) if file is not None else {}
     given.update({name: Given(value, origin(name)) for name, value in flags.items()})
     own = "task" in given and str(given["task"].value).lower().endswith(OWN_FILES)  # it names its own data
     if "data" not in given and not own and os.environ.get(DATA_VARIABLE):
         given["data"] = Given(os.environ[DATA_VARIABLE], f"${DATA_VARIABLE}")
     given = _with_conf_files(given)
     config = build(given)
-    _check_names(config, given)
+    if names_here:
+        _check_names(config, given)
     return config
 
 
@@ -363,12 +377,14 @@ def _from_conf(chosen: RunConfig, name: str) -> dict[str, Given]:
     return {field: Given(value.value, f"{file}:{value.line}: {field}") for field, value in found.items()}
 
 
-def _from_file(file: Path) -> dict[str, Given]:
+def _from_file(file: Path, apart: Collection[str]) -> dict[str, Given]:
     from harness.config_file import read
 
     given: dict[str, Given] = {}
     for key, line, value in read(file):
         name = key.replace("-", "_")
+        if name in apart:
+            continue
         if name not in FIELDS:
             raise unknown_key(key, f"{file}:{line}")
         if name in given:
@@ -386,6 +402,10 @@ def build(given: Mapping[str, Given]) -> RunConfig:
         config = RunConfig.model_validate({name: value.value for name, value in given.items()})
     except ValidationError as error:
         raise _explain(error, given) from None
+    if "pad_to" in given and config.batching == "fixed":
+        raise UsageError(
+            f"{given['pad_to'].origin}: --batching fixed pads every call to the task's maximum length", "leave out one of the two"
+        )
     if config.duration and config.max_duration and config.max_duration < config.duration:
         where = given["max_duration"].origin
         raise UsageError(
