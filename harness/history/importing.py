@@ -1,0 +1,66 @@
+"""Older result folders into a history. A run that is there already is passed over, so the same folders may be given again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import store
+from harness.errors import AssayError, MissingError
+from harness.history.commit import Commit
+from harness.history.database import History
+from harness.history.recording import utc
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Folders of runs that were `new`, that were `known`, and those that could not be read, each with the reason."""
+
+    new: Sequence[Path]
+    known: Sequence[Path]
+    failed: Sequence[tuple[Path, str]]
+
+
+def import_folders(history: History, given: Sequence[Path], branch: str = "", machine: str = "", commit: Commit | None = None) -> Imported:
+    """Record every run in and below these folders. One that is damaged is listed, and keeps no other from being recorded. `commit`: what is
+    checked out; runs that began after it was made are of it, older ones of the commit they name themselves. Raises MissingError for a
+    folder that is not there or holds no run, before anything is recorded, and for the history's file."""
+    found = list(_runs(given))
+    new: list[Path] = []
+    known: list[Path] = []
+    failed: list[tuple[Path, str]] = []
+    for folder in found:
+        try:
+            run = store.read_run(folder)
+            columns = store.read_columns(folder)
+            began = utc(run.started_utc)
+        except AssayError as error:
+            failed.append((folder, str(error)))
+            continue
+        (known if history.knows(run.run_id) else new).append(folder)
+        of = commit if commit and began >= utc(commit.committed_utc) else None
+        history.record(
+            run,
+            columns,
+            commit=of.sha if of else None,
+            committed_utc=of.committed_utc if of else "",
+            branch=branch or (of.branch if of else ""),
+            dirty=of.dirty if of else None,
+            folder=folder,
+            machine=machine,
+        )
+    return Imported(new, known, failed)
+
+
+def _runs(given: Iterable[Path]) -> Iterator[Path]:
+    """Folders that hold a run.json, each once, in the order of their names. Raises MissingError."""
+    seen = set()
+    for folder in given:
+        found = [folder] if (folder / store.RUN_FILE).is_file() else sorted(file.parent for file in folder.rglob(store.RUN_FILE))
+        if not found:
+            raise MissingError(f"--import: {folder} holds no finished run", "name the folder of a run, or one that such folders lie in")
+        for each in found:
+            if (place := each.resolve()) not in seen:
+                seen.add(place)
+                yield each
