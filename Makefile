@@ -2,7 +2,8 @@
 #               make bench ARGS="--scenario offline --task sst2" passes other flags
 # make test     all tests (make test TESTS="tests/unit -k ledger" for some)
 # make test-long  200 random configurations against the official LoadGen instead of 20, and as many configuration files; 100,000 queries
-#               of each backend instead of 1,500, with an eye on memory (about an hour)
+#               of each backend instead of 1,500, with an eye on memory; 1,008 simulated histories instead of 32, and `ci check` of one
+#               commit against itself ten times (about an hour)
 # make check    ruff, mypy strict, import rules
 # make format   what ruff can mend by itself
 # make lock     write constraints.txt anew: the newest versions, in a fresh environment
@@ -15,6 +16,8 @@ ARGS ?= --scenario server
 TESTS ?=
 
 TORCH := 2.13.0
+# Finds change points. Without what it asks for: an exact numpy, and clients of databases and chat programs that its analysis never imports.
+OTAVA := apache-otava==0.8.0
 # The first of these that is a Python Assay runs on; a name alone proves nothing (a version manager's stub may be all there is).
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3 python; do \
 	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$name && break; done)
@@ -31,6 +34,7 @@ test: $(VENV)/.installed
 test-long: $(VENV)/.installed
 	ASSAY_OFFICIAL_RUNS=200 $(BIN)/python -m pytest tests/property/test_traffic_official.py tests/golden/test_fromconfig.py
 	ASSAY_BACKEND_CALLS=100000 $(BIN)/python -m pytest tests/contract/test_backend_memory.py
+	ASSAY_REPLAY=1008 $(BIN)/python -m pytest tests/property/test_ci_replay.py tests/end_to_end/test_ci_check.py
 
 check: $(VENV)/.installed
 	$(BIN)/python -m ruff check .
@@ -46,6 +50,7 @@ format: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { $(find-python); $(make-venv) $(VENV) || $(no-venv); }
 	$(PIP) install --constraint constraints.txt --editable ".[test]"
+	$(PIP) install --no-deps $(OTAVA)
 	@touch $@
 
 lock:
