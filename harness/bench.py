@@ -17,6 +17,7 @@ from harness.placement import place
 from harness.progress import Progress
 from harness.rules import resolve
 from harness.traffic_file import Recorded
+from harness.warmup import Warmed
 from harness.worker import WorkerSpec
 
 ANSWER_SEED = 20_240_601
@@ -26,7 +27,8 @@ ANSWER_SEED = 20_240_601
 @dataclass(slots=True)
 class Bench:
     """What a run needs, ready to be loaded. `model` is None for a backend that looks at nothing; `recorded` is the traffic to replay;
-    `said` are warnings for LoadGen's detail log; `instances` is what run.json says of the workers, once there are any."""
+    `said` are warnings for LoadGen's detail log; `instances` is what run.json says of the workers, once there are any; `warmed` is what
+    warm-up did, `telemetry` what was read beside the run."""
 
     config: RunConfig
     scenario: Scenario
@@ -41,6 +43,8 @@ class Bench:
     said: list[str] = field(default_factory=list)
     others_share: float | None = None
     instances: dict[str, Any] = field(default_factory=dict)
+    telemetry: dict[str, Any] = field(default_factory=dict)
+    warmed: Warmed | None = None
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -92,12 +92,12 @@ def usable_cores() -> int:
 
 def quota_cores(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float | None:
     """Cores' worth of time the control groups allow (the least on the way up), None for no limit. Versions 1 and 2."""
-    limits = [_quota_v2(folder) for folder in _groups(root, membership)]
+    limits = [_quota_v2(folder) for folder in control_groups(root, membership)]
     limits.append(_quota_v1(root / "cpu"))
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def _groups(root: Path, membership: Path) -> list[Path]:
+def control_groups(root: Path, membership: Path) -> list[Path]:
     """This process's control group (version 2) and its parents up to the root."""
     for line in (_read(membership) or "").splitlines():
         if line.startswith("0::"):

@@ -543,7 +543,7 @@ class Run:
     verdict: Mapping[str, Any]
     accuracy: Mapping[str, Any] | None
     latency_ns: Mapping[str, int | None]
-    throughput: Mapping[str, float | None]
+    throughput: Mapping[str, Any]
     counts: Mapping[str, int]
     traffic: Mapping[str, Any]
     early_stopping: Mapping[str, Any] | None
@@ -551,6 +551,7 @@ class Run:
     model: Mapping[str, Any] | None
     conditions: Mapping[str, Any]
     telemetry: Mapping[str, Any]
+    steady: Mapping[str, Any] | None = None
     timings: Mapping[str, float | None]
     warnings: Sequence[str]
     files: Mapping[str, str]

@@ -34,7 +34,7 @@ SHARED_ROWS = 1 << 26
 @dataclass(slots=True)
 class Measured:
     """A served ledger. `answers`: kept answers by row; `reasons`: why the run is INVALID whatever the scenario says; `begun_ns`: Unix
-    time of its start."""
+    time of its start; `start_ns`: the same on the monotonic clock."""
 
     columns: Columns
     answers: dict[int, Answer] = field(default_factory=dict)
@@ -42,6 +42,7 @@ class Measured:
     interrupted: bool = False
     seconds: float = 0.0
     begun_ns: int = 0
+    start_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -110,7 +111,7 @@ def conclude(ledger: Ledger, results: Sequence[Report | Died | Hung], watcher: W
     columns = ledger.columns(ended - start)
     begun_ns = time.time_ns() - (time.monotonic_ns() - start)
     interrupted = watcher.interrupts.seen
-    measured = Measured(columns, interrupted=interrupted, seconds=(ended - started) / 1e9, begun_ns=begun_ns)
+    measured = Measured(columns, interrupted=interrupted, seconds=(ended - started) / 1e9, begun_ns=begun_ns, start_ns=start)
     for result in results:
         if isinstance(result, Report):
             measured.answers |= result.answers

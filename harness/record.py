@@ -8,7 +8,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from harness import store, summary
+from harness import steady, store, summary, warmup
 from harness.bench import Bench
 from harness.core import Accuracy, Columns, Int64, Metric, Reason, Run, Task, Verdict
 from harness.errors import AssayError, ExitCode
@@ -37,7 +37,7 @@ def as_run(bench: Bench, origin: Origin, outcome: Outcome, scored: Accuracy | No
     columns, settings = measured.columns, bench.settings
     verdict = _judge(bench, outcome, scored) if len(columns.sample) else None
     reasons = [*measured.reasons, *outcome.reasons, *(verdict.reasons if verdict else ()), *_accuracy_reasons(scored)]
-    played = summary.traffic(columns, settings, bench.scenario.closed_loop, verdict.rates if verdict else {})
+    played = summary.traffic(columns, settings, bench.scenario.closed_loop, verdict.rates if verdict else {}, held=bench.policy.wait_ns > 0)
     played["latency_bound"] = {"percentile": settings.percentile, "ns": settings.latency_bound_ns} if bench.scenario.paced else None
     played |= outcome.facts | _source(bench)
     figured = figures(bench.model, origin.backend, columns, bench.task.samples, bench.policy, default_cache())
@@ -48,8 +48,8 @@ def as_run(bench: Bench, origin: Origin, outcome: Outcome, scored: Accuracy | No
         verdict=_verdict(verdict.metric if verdict else None, reasons),
         accuracy=asdict(scored) if scored else None,
         latency_ns=latency_summary(_latencies(bench, columns)) if len(columns.sample) else {},
-        throughput=summary.throughput(columns, bench.task.samples, bench.policy, packed=bool(origin.backend.get("packed")))
-        | figured.throughput,
+        throughput=_throughput(bench, origin, columns) | figured.throughput,
+        steady=_steady(bench, columns, needs_inputs=origin.backend["needs_inputs"]),
         counts=summary.counts(columns),
         traffic=played,
         early_stopping=asdict(verdict.early_stopping) if verdict and verdict.early_stopping else None,
@@ -82,6 +82,24 @@ def _told_loadgen(bench: Bench, outcome: Outcome, reason: Reason) -> Reason:
     asked = int(columns.query[-1]) + 1 if bench.scenario.closed_loop else len(columns.query)
     rate = 1.1 * asked / max(int((columns.due_ns + columns.latency_ns).max()) / 1e9, 1e-9)
     return replace(reason, cure=f"LoadGen ran out of the queries it makes beforehand: set --target-qps to at least {rate:.2g}")
+
+
+def _throughput(bench: Bench, origin: Origin, columns: Columns) -> dict[str, Any]:
+    samples, policy, packed = bench.task.samples, bench.policy, bool(origin.backend.get("packed"))
+    by_length = summary.by_length(columns, samples, policy, packed=packed)
+    return {**summary.throughput(columns, samples, policy, packed=packed), "by_length": [asdict(each) for each in by_length]}
+
+
+def _steady(bench: Bench, columns: Columns, *, needs_inputs: bool) -> dict[str, Any] | None:
+    """Whether it stayed as fast as it began. Where all is asked at once the longest samples go first: without the times of warm-up to hold
+    them against, nothing is said."""
+    if bench.settings.mode != "performance":
+        return None
+    work = warmup.expected(columns, bench.task.samples, bench.policy, bench.warmed) if bench.warmed and needs_inputs else None
+    if work is None and needs_inputs and not bench.scenario.closed_loop and not bench.scenario.paced:
+        return None
+    found = steady.look(columns, paced=bench.scenario.paced, work=work)
+    return found.record() if found is not None else None
 
 
 def _source(bench: Bench) -> dict[str, Any]:
@@ -120,6 +138,7 @@ def _record(bench: Bench, origin: Origin, figured: Figures, **found: Any) -> Run
     about = {} if model is None else {"name": model.name, "sha256": model.sha256, "parameters": model.parameters, "bytes": model.bytes}
     timings = bench.timings | ({"peak": figured.measured_s} if figured.measured_s else {})
     others = {"others_cpu_share": bench.others_share, "instances": bench.instances, "peak": figured.peak}
+    others["warm_up"] = bench.warmed.record() if bench.warmed is not None else None
     return Run(
         run_id=origin.run_id,
         started_utc=origin.started.isoformat(timespec="seconds"),
@@ -127,7 +146,7 @@ def _record(bench: Bench, origin: Origin, figured: Figures, **found: Any) -> Run
         backend=origin.backend,
         model=about | figured.model if model is not None else None,
         conditions={**origin.conditions, "data": _data(bench.task), **others},
-        telemetry={},
+        telemetry=bench.telemetry,
         timings=timings,
         **{"files": _FILES, **found},
     )

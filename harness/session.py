@@ -5,6 +5,8 @@ Everything that can be wrong is found before anything is measured; from then on 
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import conditions, logs, modes, plugins, probe, store
+from harness import conditions, logs, modes, plugins, probe, store, warmup
 from harness.bench import ANSWER_SEED, Bench, make_ready, prepare
 from harness.ceiling import SHARE, measure_ceiling
 from harness.config import RunConfig
@@ -21,9 +23,12 @@ from harness.crew import Crew, patience
 from harness.errors import RunError
 from harness.gate import check_answers
 from harness.instances.auto import form_crew
+from harness.measure import Measured
 from harness.progress import Progress, Silent
 from harness.record import Origin, as_run, failed_run
-from harness.warmup import largest_batch, warm_up_batches
+from harness.telemetry.account import account, warnings
+from harness.telemetry.parquet import TELEMETRY_FILE, as_parquet
+from harness.telemetry.stream import Stream, beside
 
 REPORTS = ("markdown", "html")
 """Reports that are written into every run folder, by plugin name."""
@@ -56,7 +61,8 @@ def run(config: RunConfig, *, progress: Progress | None = None) -> Finished:
     folder = store.open_folder(config.out, store.make_run_id(started, config.scenario, config.task, config.backend, config.name or ""))
     try:
         bench = prepare(config, progress or Silent())
-        result = _conduct(bench, folder.path, started)
+        with beside(os.getpid(), config.telemetry) as stream:
+            result = _conduct(bench, folder.path, started, stream)
     except BaseException:
         folder.discard()
         raise
@@ -68,8 +74,8 @@ def run(config: RunConfig, *, progress: Progress | None = None) -> Finished:
     return Finished(result[0], result[1], folder.path)
 
 
-def _conduct(bench: Bench, folder: Path, started: datetime) -> tuple[Run, Columns | None, dict[str, Iterable[str]]]:
-    """Load, warm, measure, judge; the run, its ledger, and LoadGen's logs by file name."""
+def _conduct(bench: Bench, folder: Path, started: datetime, stream: Stream) -> tuple[Run, Columns | None, dict[str, bytes | Iterable[str]]]:
+    """Load, warm, measure, judge; the run, its ledger, and LoadGen's logs and telemetry.parquet by file name."""
     config = bench.config
     context = conditions.collect(ROOT)
     make_ready(bench, config.backend)
@@ -81,26 +87,36 @@ def _conduct(bench: Bench, folder: Path, started: datetime) -> tuple[Run, Column
             warm(bench, crew)
             _settle_rate(bench, crew)
         except RunError as error:
+            now = time.monotonic_ns()
+            bench.telemetry = account(stream.stop(), now, now)
             return failed_run(bench, origin, error), None, {}
         outcome = modes.play(bench, crew, folder)
         scored = check_answers(bench, crew, outcome, origin.backend)
     finally:
         crew.close()
-    texts = logs.files(bench, outcome, context)
+    texts = logs.files(bench, outcome, context) | _note_telemetry(bench, stream, outcome.judged.measured, str(origin.backend.get("device")))
     names = {Path(name).stem: name for name in texts}
     return as_run(bench, origin, outcome, scored, names), outcome.judged.measured.columns, texts
 
 
+def _note_telemetry(bench: Bench, stream: Stream, measured: Measured, device: str) -> dict[str, bytes]:
+    """Note in `bench` what was read beside the run. telemetry.parquet by its name; nothing where nothing was read."""
+    recording, from_ns, to_ns = stream.stop(), measured.start_ns, measured.start_ns + measured.columns.end_ns
+    served = int(np.count_nonzero(measured.columns.served))
+    bench.telemetry = account(recording, from_ns, to_ns, samples=served, device=device)
+    bench.warnings += warnings(recording, from_ns, to_ns)
+    return {TELEMETRY_FILE: as_parquet(recording, from_ns)} if recording.at_ns else {}
+
+
 def warm(bench: Bench, crew: Crew) -> None:
-    """Run every shape once; what did not fit into `--warmup` is a warning."""
+    """Run every shape until it gets no faster, for at most `--warmup` seconds. Notes in `bench.warmed` what was run; what did not become
+    warm is a warning."""
     with bench.phase("warm-up"):
-        largest = largest_batch(bench.scenario, bench.settings, bench.policy, len(bench.task.samples))
-        batches = warm_up_batches(bench.task.samples, bench.policy, largest)
-        warmed = min(crew.call("warm", batches, bench.config.warmup, tick=patience(bench.config.warmup + bench.config.hang_timeout)))
-        if warmed < len(batches):
-            bench.warnings.append(
-                f"warm-up ran {warmed} of {len(batches)} shapes in {bench.config.warmup:g} s; --warmup gives it more time"
-            )
+        samples, policy, budget_s = bench.task.samples, bench.policy, bench.config.warmup
+        batches = warmup.warm_up_batches(samples, policy, warmup.largest_batch(bench.scenario, bench.settings, policy, len(samples)))
+        times = crew.call("settle", batches, budget_s, tick=patience(budget_s + bench.config.hang_timeout))
+    bench.warmed = warmup.warmed(batches, samples, policy, times)
+    bench.warnings += warmup.warnings(bench.warmed, budget_s)
 
 
 def _settle_rate(bench: Bench, crew: Crew) -> None:

@@ -65,6 +65,10 @@ class RunFolder:
         """A report. Raises NotStored."""
         self._guard(name, text.encode())
 
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """A table or picture. Raises NotStored."""
+        self._guard(name, data)
+
     def write_chunks(self, name: str, chunks: Iterable[str]) -> None:
         """A text that need not fit into memory. Raises NotStored."""
         temporary = self.path / f".{name}"
@@ -92,14 +96,16 @@ class RunFolder:
         """run.json, last and atomically. Raises NotStored."""
         self._guard(RUN_FILE, to_json(run).encode())
 
-    def save(self, run: Run, columns: Columns | None, texts: Mapping[str, str | Iterable[str]]) -> None:
-        """Everything, run.json last; a text may come in pieces. Raises NotStored with what was measured, after keeping run.json in the
-        temporary folder."""
+    def save(self, run: Run, columns: Columns | None, texts: Mapping[str, str | bytes | Iterable[str]]) -> None:
+        """Everything, run.json last; a text may come in pieces or as bytes. Raises NotStored with what was measured, after keeping run.json
+        in the temporary folder."""
         try:
             if columns is not None:
                 self.write_queries(columns)
             for name, text in texts.items():
-                if isinstance(text, str):
+                if isinstance(text, bytes):
+                    self._guard(name, text)
+                elif isinstance(text, str):
                     self.write_text(name, text)
                 else:
                     self.write_chunks(name, text)
@@ -150,8 +156,17 @@ def read_run(folder: Path) -> Run:
             raise MissingError(f"{folder}: no {RUN_FILE}, so this run did not finish", "run it again, or name another folder")
         raise MissingError(f"{folder} is not there", "name the folder of a run")
     try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
+        raise DataError(f"{file} cannot be read: {error}", "run it again, or name another folder") from error
+    return parse_run(file, text)
+
+
+def parse_run(file: Path, text: str) -> Run:
+    """The text of a run.json; `file` is where it is from. Raises DataError."""
+    try:
+        stored = json.loads(text)
+    except ValueError as error:
         raise DataError(f"{file} cannot be read: {error}", "run it again, or name another folder") from error
     return _as_run(file, stored)
 
@@ -219,7 +234,8 @@ def _as_run(file: Path, stored: Any) -> Run:
     if stored["schema"] != RUN_SCHEMA:
         raise DataError(f"{file} has schema {stored['schema']}, this Assay reads {RUN_SCHEMA}", "use the version of Assay that wrote it")
     names = {each.name for each in dataclasses.fields(Run)}
-    if difference := sorted(names ^ stored.keys()):
+    later = {each.name for each in dataclasses.fields(Run) if each.default is not dataclasses.MISSING}  # not in files from before it
+    if difference := sorted((names - later - stored.keys()) | (stored.keys() - names)):
         raise DataError(f"{file} does not have the keys of a run: {', '.join(difference)}", "run it again, or name another folder")
     return _checked(file, stored)
 

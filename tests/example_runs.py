@@ -133,7 +133,7 @@ VALID = Run(
 
 def changed(run: Run, **changes: Any) -> Run:
     """A copy with some fields replaced; mappings are merged."""
-    merged = {name: {**getattr(run, name), **value} if isinstance(value, dict) else value for name, value in changes.items()}
+    merged = {name: {**(getattr(run, name) or {}), **value} if isinstance(value, dict) else value for name, value in changes.items()}
     return replace(run, **merged)
 
 

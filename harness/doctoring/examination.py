@@ -16,6 +16,7 @@ from harness import conditions, inputs, models, plugins, units
 from harness.ceiling import measure_ceiling
 from harness.core import SECOND_NS
 from harness.doctoring import runtimes as doctor_runtimes
+from harness.doctoring import sensors
 from harness.doctoring import speed as doctor_speed
 from harness.doctoring import threads as doctor_threads
 from harness.errors import AssayError
@@ -53,6 +54,7 @@ def examine(out: Path) -> list[Line]:
         gpus(seen),
         torch_device(version, cuda, bool(seen)),
         *doctor_runtimes.lines(bool(seen)),
+        *sensors.lines(),
         timer(timer_resolution_ns()),
         sleep(sleep_overshoot_ns()),
         harness_cost(measure_ceiling().query_ns),

@@ -31,7 +31,7 @@ def parts(run: Run, machine: str = "") -> dict[str, Any]:
     """Everything that has to be equal, by name. `machine`: a name given to the machine, where its fingerprint does not tell two apart."""
     conditions, config, described = run.conditions, run.config, run.backend
     found = {
-        "machine": {"name": machine, **_machine(conditions)},
+        "machine": {"name": machine, **hardware(conditions)},
         "driver": sorted({str(gpu.get("driver_version")) for gpu in conditions.get("gpus") or ()}),
         "backend": {"as typed": typed(config.get("backend")), **_of(described, _BACKEND)},
         "environment": dict(conditions.get("environment") or {}),
@@ -93,8 +93,8 @@ def typed(name: Any) -> str:
     return text.replace("\\", "/").rpartition("/")[2] if ".py" in text else text
 
 
-def _machine(conditions: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the size of the memory: it differs by a little from boot to boot, and does not decide how fast a model is that fits."""
+def hardware(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """What the machine is made of, without the size of the memory: it differs by a little from boot to boot, and does not decide how fast a model is that fits."""
     cpu = conditions.get("cpu") or {}
     return {
         "os": conditions.get("os"),

@@ -46,12 +46,7 @@ def form_crew(bench: Bench, conditions: Conditions, load_s: float) -> Crew:
 
     Raises the first candidate's error if all fail.
     """
-    search, settled = None, bench
-    if bench.config.workers == "auto":
-        with bench.phase("workers"):
-            finding = _find(bench, conditions, load_s)
-        search, settled = facts(finding), as_asked(bench, finding.chosen)
-        bench.progress.note(f"workers: {text(search)}")
+    settled, search = settle(bench, conditions, load_s)
     workers = settled.config.workers
     assert workers != "auto"
     processes = workers > 1 and settled.config.worker_mode == "process"
@@ -59,6 +54,18 @@ def form_crew(bench: Bench, conditions: Conditions, load_s: float) -> Crew:
     threads = sum(spec.options.threads for spec in each)
     bench.instances = {"workers": workers, "threads": threads, "mode": "process" if processes else "thread", "search": search}
     return form(each, processes)
+
+
+def settle(bench: Bench, conditions: Conditions, load_s: float) -> tuple[Bench, dict[str, Any] | None]:
+    """The bench with a number of workers, and how it was found: None where it was given. Raises the first candidate's error if all
+    fail."""
+    if bench.config.workers != "auto":
+        return bench, None
+    with bench.phase("workers"):
+        finding = _find(bench, conditions, load_s)
+    search = facts(finding)
+    bench.progress.note(f"workers: {text(search)}")
+    return as_asked(bench, finding.chosen), search
 
 
 def _find(bench: Bench, conditions: Conditions, load_s: float) -> Finding:

@@ -274,7 +274,7 @@ def test_the_python_face(session: Sessions, tmp_path: Path) -> None:
     folder = open_folder(tmp_path, "r1")
     folder.write_run(RUN)
     assert assay.load(folder.path) == RUN
-    assert sorted(assay.__all__) == ["load", "run"]
+    assert sorted(assay.__all__) == ["compare", "load", "run"]
 
 
 def test_run_bench_can_be_imported_by_worker_processes() -> None:

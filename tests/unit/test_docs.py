@@ -6,7 +6,7 @@ import importlib
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from harness.config import DATA_VARIABLE, FIELDS, RunConfig, choices, flag, load
 from harness.core import Accuracy, EarlyStopping, Paired, Reason
 from harness.errors import EXIT_CODE_MEANING, ExitCode
 from harness.flags import Parser
+from harness.steady import Steady
+from harness.summary import AtLength
 from harness.tournament import Candidate, Trial
 from harness.tournament_words import Finding, facts
 from tests import example_runs
@@ -244,9 +246,24 @@ def example_keys() -> dict[str, Any]:
             "official": {"version": "6.0.17", "result_validity": "VALID", "disagreements": []},
             "replayed": {"file": "x", "sha256": "x"},
         },
+        "telemetry": {
+            "summary": {"cpu_mhz": {"min": 1, "mean": 1, "max": 1, "unit": "MHz"}},
+            "throttled": [{"from_s": 0, "to_s": 1, "what": "gpu0", "reason": "x", "share": 1}],
+            "events": [{"at_s": 0, "what": "XID 79", "text": "x"}],
+            "energy": {
+                **dict.fromkeys(("joules_per_sample", "joules", "samples", "window_s", "watts"), 1),
+                "parts": {"gpu0": {"joules": 1, "by": "energy counter"}},
+                "source": "on-board sensor, not wall",
+            },
+            "facts": {"gpu0": {"name": "x"}},
+        },
         "files": {"mlperf_log_trace": "mlperf_log_trace.json"},
         "accuracy": {each.name: "x" for each in fields(Accuracy) if each.name not in ("scores", "agreement", "paired")}
-        | {"scores": {"f1": 1.0}, "agreement": {"compared": 256, "different": 0}, "paired": {each.name: 1 for each in fields(Paired)}},
+        | {
+            "scores": {"f1": 1.0},
+            "agreement": {"compared": 256, "different": 4, "depends": "why"},
+            "paired": {each.name: 1 for each in fields(Paired)},
+        },
         "early_stopping": {each.name: "x" for each in fields(EarlyStopping)},
         "verdict": {"reasons": [{each.name: "x" for each in fields(Reason)}]},
         "conditions": {
@@ -255,7 +272,10 @@ def example_keys() -> dict[str, Any]:
             "environment": {"OMP_NUM_THREADS": "1"},
             "git": {"commit": "0", "dirty": False},
             "instances": {"search": _search()},
+            "warm_up": {"unsettled": [{"rows": 1, "length": 8, "calls": 10}]},
         },
+        "throughput": {"by_length": [asdict(AtLength(8, 1, 1, 8, 8))]},
+        "steady": Steady("rate", 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, (0.5,), (1.0,)).record(),
     }
 
 

@@ -103,7 +103,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (source / "tests" / "__init__.py").touch()  # bait
     (source / "models" / "base").mkdir()
     (source / "models" / "base" / "model.safetensors").touch()  # bait
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "assay_pytest.py"):
         shutil.copy(ROOT / name, source)
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--skip-dependency-check", "--outdir", str(out), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -125,10 +125,10 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_the_wheel_holds_all_of_ours_and_nothing_else(wheel: Path) -> None:
-    """Every file of the package folders lies under assay/; no tests, no fetched model, nothing beside assay/."""
+    """Every file of the package folders lies under assay/; no tests, no fetched model, nothing beside assay/ but the pytest plugin."""
     names = set(zipfile.ZipFile(wheel).namelist())
     beside = {name for name in names if not name.startswith("assay/")}
-    assert {name.split("/")[0] for name in beside} == {f"assay-{PROJECT['project']['version']}.dist-info"}
+    assert {name.split("/")[0] for name in beside} == {f"assay-{PROJECT['project']['version']}.dist-info", "assay_pytest.py"}
     wanted = {file for folder in FOLDERS.values() for file in [*(ROOT / folder).glob("*.py"), *data_files(ROOT / folder)]}
     relative = {file.relative_to(ROOT).as_posix() for file in wanted}
     assert names - beside == {name if name.startswith("assay/") else f"assay/{name}" for name in relative}
@@ -183,3 +183,13 @@ def test_the_installed_package_measures_from_python(site: Path, tmp_path: Path) 
         "print(run.verdict['valid'])\n"
     )
     assert run(site, tmp_path, "-c", code).stdout == "True\n"
+
+
+@pytest.mark.slow
+def test_the_installed_pytest_plugin_measures(site: Path, tmp_path: Path) -> None:
+    """pytest finds the plugin by itself, and a project's test gets a run from its fixture."""
+    (tmp_path / "test_speed.py").write_text(
+        "def test_it(assay):\n    assert assay.run(backend='null', scenario='single-stream', duration=0.2).exit_code == 0\n"
+    )
+    done = run(site, tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "test_speed.py")
+    assert "1 passed" in done.stdout
