@@ -7,9 +7,15 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
+settings.register_profile("assay", deadline=None)  # how long an example takes says how busy the machine is
+settings.load_profile("assay")
+
+settings.register_profile("assay", deadline=None)  # no test asserts how long anything takes
+settings.load_profile("assay")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite started in the background of a script would ignore it
 
 

@@ -225,7 +225,7 @@ def test_a_run_that_did_not_finish_is_told(tmp_path: Path, capsys: pytest.Captur
     """A folder without run.json is exit code 3."""
     open_folder(tmp_path, "r1")
     assert cli.main(["report", str(tmp_path / "r1")]) == 3
-    assert "did not finish" in capsys.readouterr().err
+    assert "nothing finished there" in capsys.readouterr().err
 
 
 def test_a_plan_measures_nothing(session: Sessions, capsys: pytest.CaptureFixture[str]) -> None:
