@@ -2,8 +2,8 @@
 #               make bench ARGS="--scenario offline --task sst2" passes other flags
 # make test     all tests (make test TESTS="tests/unit -k ledger" for some)
 # make test-long  200 random configurations against the official LoadGen instead of 20, and as many configuration files; 100,000 queries
-#               of each backend instead of 1,500, with an eye on memory; 1,008 simulated histories instead of 32, and `ci check` of one
-#               commit against itself ten times (about an hour)
+#               of each backend instead of 1,500, with an eye on memory; Ctrl-C at every line of `prepare` instead of every twelfth;
+#               1,008 simulated histories instead of 32, and `ci check` of one commit against itself ten times (about an hour)
 # make check    ruff, mypy strict, import rules
 # make format   what ruff can mend by itself
 # make lock     write constraints.txt anew: the newest versions, in a fresh environment
@@ -34,6 +34,7 @@ test: $(VENV)/.installed
 test-long: $(VENV)/.installed
 	ASSAY_OFFICIAL_RUNS=200 $(BIN)/python -m pytest tests/property/test_traffic_official.py tests/golden/test_fromconfig.py
 	ASSAY_BACKEND_CALLS=100000 $(BIN)/python -m pytest tests/contract/test_backend_memory.py
+	ASSAY_STOP_STRIDE=1 $(BIN)/python -m pytest tests/unit/test_damage.py
 	ASSAY_REPLAY=1008 $(BIN)/python -m pytest tests/property/test_ci_replay.py tests/end_to_end/test_ci_check.py
 
 check: $(VENV)/.installed
