@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from harness.core import Backend, BackendOptions, Batch, Model
 from harness.errors import BackendError, UsageError
-from harness.runtimes import torch_compiled, torch_graphs, torch_int8, torch_linear, torch_packed
+from harness.runtimes import torch_compiled, torch_graphs, torch_int8, torch_linear, torch_packed, torch_weights
 from harness.runtimes.torch_device import device_of, instructions, native_bf16, stream_of
 from harness.runtimes.torch_model import OUTPUTS, open_model, takes_token_types
 from harness.runtimes.torch_observe import observe
@@ -113,6 +113,10 @@ class PyTorch:
         if opened is not None and self.device.type == "cuda":
             del opened
             torch.cuda.empty_cache()
+
+    def weights(self) -> dict[str, str]:
+        """Digest of every tensor of the model as it is held now, by name."""
+        return torch_weights.digests(self.model)
 
     def describe(self) -> dict[str, Any]:
         import transformers

@@ -401,5 +401,10 @@ def machine(conditions: Mapping[str, Any]) -> str:
     parts += [gpu["name"] for gpu in conditions.get("gpus") or ()]
     parts += [f"{name} {libraries[name]}" for name in ("torch", "onnxruntime") if name in libraries]
     if git := conditions.get("git"):
-        parts.append(f"commit {git['commit'][:9]}{' with changes' if git['dirty'] else ''}")
+        parts.append(f"commit {commit(git)}")
     return " · ".join(part for part in parts if part)
+
+
+def commit(git: Mapping[str, Any]) -> str:
+    """ "48e38a763 with changes"."""
+    return f"{git['commit'][:9]}{' with changes' if git.get('dirty') else ''}"

@@ -23,6 +23,7 @@ VERBS = {
     "sweep": "rates, or any other setting, over a range: throughput against latency, and the highest rate that meets the bound",
     "noise": "a backend against itself: how large a difference this machine makes of nothing",
     "ci": "check a change against its base, record runs, accept changes of the history",
+    "qualify": "accept or reject this machine, and say why; many machines against each other",
     "list": "tasks, backends, scenarios, models and reports, and what each lacks to run here",
     "doctor": "is this machine fit to measure on: each line OK, WARN or FAIL with the cure",
     "prepare": "fetch and verify the model, tokenise the data, ahead of time",

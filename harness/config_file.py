@@ -17,9 +17,10 @@ Entry = tuple[str, int, Any]
 """Key as written, line, value."""
 
 
-def read(file: Path) -> list[Entry]:
-    """Entries in the file's order. Raises MissingError if it cannot be read, UsageError (with line) if it is not a mapping of settings."""
-    loader = yaml.SafeLoader(_text(file))
+def read(file: Path, flag: str = "--config") -> list[Entry]:
+    """Entries in the file's order; `flag` named it. Raises MissingError if it cannot be read, UsageError (with line) if it is not a mapping
+    of settings."""
+    loader = yaml.SafeLoader(_text(file, flag))
     try:
         node = loader.get_single_node()
         if node is None:
@@ -34,13 +35,13 @@ def read(file: Path) -> list[Entry]:
         loader.dispose()
 
 
-def _text(file: Path) -> str:
+def _text(file: Path, flag: str) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise UsageError(f"--config: {file} is not UTF-8 text", "give a YAML file") from None
+        raise UsageError(f"{flag}: {file} is not UTF-8 text", "give a YAML file") from None
     except OSError as error:
-        raise MissingError(f"--config: {file} cannot be read: {error.strerror}", "give an existing file") from error
+        raise MissingError(f"{flag}: {file} cannot be read: {error.strerror}", "give an existing file") from error
 
 
 def _settings_node(file: Path, node: yaml.Node) -> yaml.MappingNode:

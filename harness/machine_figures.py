@@ -32,11 +32,12 @@ def of(run: Run) -> list[Drawing]:
     rows = [(title, named) for title, ends in ROWS if (named := _with_data(columns, ends))]
     if not rows:
         return []
-    traces, layout = [], _layout(len(rows))
+    traces: list[dict[str, Any]] = []
+    layout = _layout(len(rows))
     for place, (title, named) in enumerate(rows):
         axis = _axis(place)
         layout[f"yaxis{axis}"] |= {"title": title}
-        for number, (name, values) in enumerate(named.items()):
+        for number, (name, values) in enumerate(named.items(), len(traces)):  # one legend: a colour and dash for each line
             colour, dash = _COLOURS[number % len(_COLOURS)], _DASHES[number // len(_COLOURS) % len(_DASHES)]
             traces.append(line(name, telemetry["at_s"], values, colour, dash=dash) | {"yaxis": f"y{axis}"})
     layout["shapes"] = throttled(run)

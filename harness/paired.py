@@ -6,7 +6,7 @@ What both answer alike cancels out, so the gap of two passes over the same examp
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,11 +40,13 @@ class Outcomes:
     points    share in the metric, 0 to 100; their mean is the metric
     correct   right or wrong
     answered  what was answered, as a number
+    truths    what would have been right, in the numbers of `answered`; not kept with a reference
     """
 
     points: Floats
     correct: Bools
     answered: Floats
+    truths: Floats = field(default_factory=lambda: np.empty(0))
 
     def __len__(self) -> int:
         return max(len(self.points), len(self.correct), len(self.answered))

@@ -112,7 +112,7 @@ def sentence(found: Steady) -> str:
     figure = {RATE: "the rate", WEIGHED: "the rate (each sample counted by its length)", LATENCY: "the median latency"}[found.figure]
     known = f", ± {CERTAIN * found.drift_error:.1%} by the scatter of warm-up" if found.figure == WEIGHED else ""
     trend = f"(Theil-Sen slope, Mann-Kendall p = {units.number(found.p, 2)}{known})"
-    moved = f"{figure} {'rose' if found.drift > 0 else 'fell'} by {abs(found.drift):.1%} from begin to end {trend}"
+    moved = f"{figure} {'rose' if found.drift > 0 else 'fell'} by {abs(found.drift):.1%} of its median from begin to end {trend}"
     if found.stable:
         return f"{'steady' if abs(found.drift) < DRIFT else 'no certain drift'}: {moved}"
     said = [moved] if found.drifts else []

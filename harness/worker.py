@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -170,6 +170,10 @@ class Worker:
                 if wrong is not None:
                     ledger.reject(rows)
                     report.failed(wrong)
+
+    def perform(self, work: Callable[..., Any], *args: Any) -> Any:
+        """Run a function of a module with this worker before `args`: work that is no part of a run."""
+        return work(self, *args)
 
     def close(self) -> None:
         if self.backend is not None:

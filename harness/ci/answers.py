@@ -7,13 +7,17 @@ Scores say little here: the standard error of SQuAD's F1 is 0.24 points, of the 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import paired, units
 from harness.ci.result import Finding
+from harness.ci.wording import signed
 from harness.core import Accuracy
+from harness.metrics import METRICS
 from harness.paired import Outcomes
 from harness.stats import bootstrap_interval
 
@@ -23,6 +27,15 @@ answers at random. One flip in eight, all to wrong, is the fewest that can show 
 
 DRAWS = 4000
 """Resamples of an interval of 99 %: its ends rest on 20 of them."""
+
+_ROUNDING = 1e-6
+"""Points by which a metric that is computed again may miss the score."""
+
+Metric = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
+"""`metric(truths, answered)` in points."""
+
+Lost = Callable[[NDArray[np.int64]], float]
+"""Points that head loses on these examples, given by their places, possibly more than once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +58,9 @@ class Judged:
 
 
 def judge(base: Answers, head: Answers) -> Judged:
-    """By McNemar's test where the metric counts right answers, else by a paired bootstrap over examples; without either, by the gaps of
-    both to FP32's answers. Missing the target that base meets is a regression whatever a test says."""
+    """By McNemar's test where the metric counts right answers, else by a paired bootstrap over examples: of their points, or of a metric
+    that is no mean (Matthews, F1 of a class, a correlation) computed again; without either, by the gaps of both to FP32's answers. Missing
+    the target that base meets is a regression whatever a test says."""
     found = _tested(base, head)
     if base.accuracy.passed and head.accuracy.passed is False:
         missed = (
@@ -64,7 +78,9 @@ def _tested(base: Answers, head: Answers) -> Judged:
     if _counts_right_ones(one) and _counts_right_ones(other):
         return _by_flips(one, other, lost)
     if len(one.points) and len(other.points):
-        return _by_points(one, other, lost)
+        return _by_examples(_of_points(one, other), len(one), lost)
+    if (metric_of := _computed_again(base, head)) is not None:
+        return _by_examples(_of_metric(one, other, metric_of), len(one), lost)
     flips = paired.flips(one.correct, other.correct)
     return _by_flips(one, other, lost) if flips is not None else _by_gaps(base.accuracy, head.accuracy, lost)
 
@@ -80,24 +96,49 @@ def _by_flips(base: Outcomes, head: Outcomes, lost: float) -> Judged:
     assert flips is not None
     to_wrong, to_right = flips
     p = paired.mcnemar(to_wrong, to_right)
-    low, high = _interval(base, head) if len(base.points) else (None, None)
+    low, high = _interval(_of_points(base, head), len(base)) if len(base.points) else (None, None)
     text = f"{units.plural(to_wrong, 'answer')} became wrong and {to_right} right of {len(base.correct):,} (McNemar p {p:.2g})"
     if p >= MOST_P:
         return Judged("unchanged", lost, low, high, text)
     return Judged("regression" if to_wrong > to_right else "improvement", lost, low, high, text)
 
 
-def _by_points(base: Outcomes, head: Outcomes, lost: float) -> Judged:
-    low, high = _interval(base, head)
-    text = f"points of {len(base.points):,} examples, paired: {lost:+.2f} lost, 99 % interval [{low:+.2f}, {high:+.2f}]"
+def _computed_again(base: Answers, head: Answers) -> Metric | None:
+    """The metric, where it can be computed on any examples; None for one of the user's own."""
+    metric_of = METRICS.get(base.accuracy.metric)
+    return metric_of if metric_of is not None and all(_is_score(metric_of, each) for each in (base, head)) else None
+
+
+def _is_score(metric_of: Metric, side: Answers) -> bool:
+    """Whether it gives the score itself: a task of the user's may call another metric by the same name."""
+    found = side.outcomes
+    if found is None or not len(found.truths) or len(found.truths) != len(found.answered):
+        return False
+    return abs(metric_of(found.truths, found.answered) - side.accuracy.value) < _ROUNDING
+
+
+def _of_points(base: Outcomes, head: Outcomes) -> Lost:
+    differences = base.points - head.points
+    return lambda chosen: float(differences[chosen].mean())
+
+
+def _of_metric(base: Outcomes, head: Outcomes, metric_of: Metric) -> Lost:
+    def lost(chosen: NDArray[np.int64]) -> float:
+        truths = base.truths[chosen]
+        return metric_of(truths, base.answered[chosen]) - metric_of(truths, head.answered[chosen])
+
+    return lost
+
+
+def _by_examples(measured: Lost, examples: int, lost: float) -> Judged:
+    low, high = _interval(measured, examples)
+    text = f"{examples:,} examples, paired: {signed(lost)} points lost, 99 % interval [{signed(low)}, {signed(high)}]"
     return Judged(_beyond_chance(low, high), lost, low, high, text)
 
 
-def _interval(base: Outcomes, head: Outcomes) -> tuple[float, float]:
-    """99 % of the points lost: percentile bootstrap over examples."""
-    if (base.points == head.points).all():
-        return 0.0, 0.0
-    return bootstrap_interval(base.points - head.points, np.mean, paired.SEED, DRAWS, 1 - MOST_P)
+def _interval(measured: Lost, examples: int) -> tuple[float, float]:
+    """99 % of the points lost: percentile bootstrap over examples, both answers to an example drawn together."""
+    return bootstrap_interval(np.arange(examples), measured, paired.SEED, DRAWS, 1 - MOST_P)
 
 
 def _by_gaps(base: Accuracy, head: Accuracy, lost: float) -> Judged:
@@ -108,7 +149,8 @@ def _by_gaps(base: Accuracy, head: Accuracy, lost: float) -> Judged:
         return Judged("unchanged" if lost == 0 else "undecided", lost, None, None, text)
     half = math.hypot(*((high - low) / 2 for low, high in (gaps[0], gaps[1])))
     low, high = lost - half, lost + half
-    return Judged(_beyond_chance(low, high), lost, low, high, f"{lost:+.2f} points lost [{low:+.2f}, {high:+.2f}], by both gaps to FP32")
+    text = f"{signed(lost)} points lost [{signed(low)}, {signed(high)}], by both gaps to FP32"
+    return Judged(_beyond_chance(low, high), lost, low, high, text)
 
 
 def _beyond_chance(low: float, high: float) -> Finding:

@@ -130,8 +130,10 @@ def _without_spikes(logs: NDArray[np.float64]) -> list[int]:
 
 
 def of_points(points: Sequence[Point], accepted: Iterable[Accepted] = ()) -> list[Change]:
-    """The changes of a series of the history; accepted ones with their notes. Raises as `change_points`."""
+    """The changes of a figure of a series, none where it was ever 0; accepted ones with their notes. Raises MissingError."""
     if not points:
+        return []
+    if min(point.value for point in points) <= 0:  # no ratio of an accuracy of 0
         return []
     better = points[0].figure.better
     notes = {each.run_id: each.note for each in accepted}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from harness.ci import decision, findings
@@ -43,13 +43,9 @@ def check(entries: Sequence[Entry], measure: Measure, about: About) -> Checked:
     said = list(_warnings(entries, about))
     interrupted = False
     for entry, rule in zip(entries, rules, strict=True):
-        try:
-            found += (
-                [findings.of_interrupted(Subject(entry, "throughput", rule.gate))] if interrupted else _entry(entry, rule, measure, said)
-            )
-        except Interrupted:
-            interrupted = True
-            found.append(findings.of_interrupted(Subject(entry, "throughput", rule.gate)))
+        of_entry = [findings.of_interrupted(_subject(entry, rule))] if interrupted else list(_entry(entry, rule, measure, said))
+        interrupted = interrupted or any(each.code == ExitCode.INTERRUPTED for each in of_entry)
+        found += of_entry
     return Checked(
         checks=tuple(each.check for each in found),
         base=about.base,
@@ -57,7 +53,7 @@ def check(entries: Sequence[Entry], measure: Measure, about: About) -> Checked:
         machine=about.machine,
         started_utc=started.isoformat(timespec="seconds"),
         floor=dict(about.floors),
-        exit_code=int(ExitCode.INTERRUPTED if interrupted else exit_code(found)),
+        exit_code=int(exit_code(found)),
         warnings=tuple(dict.fromkeys(said)),
         seconds=time.monotonic() - began,
     )
@@ -73,8 +69,11 @@ def refuse_fine_gates(entries: Sequence[Entry], about: About) -> None:
 
 
 def exit_code(found: Iterable[Found]) -> ExitCode:
-    """7 if anything became worse; else the code of the errors, 4 where they differ; else 9 where nothing was measured; else 0."""
+    """130 after Ctrl-C; else 7 if anything became worse; else the code of the errors, 4 where they differ; else 9 where nothing was
+    measured; else 0."""
     found = list(found)
+    if any(each.code == ExitCode.INTERRUPTED for each in found):
+        return ExitCode.INTERRUPTED
     if any(each.code == ExitCode.REGRESSION for each in found):
         return ExitCode.REGRESSION
     if wrong := {each.code for each in found if each.code != ExitCode.OK}:
@@ -88,7 +87,8 @@ def _rule(entry: Entry, about: About) -> Rule:
 
 
 def _entry(entry: Entry, rule: Rule, measure: Measure, said: list[str]) -> Iterator[Found]:
-    """The checks of one entry; what its comparisons warn of is added to `said`. Raises Interrupted."""
+    """The checks of one entry; what its comparisons warn of is added to `said`. Answers that were scored are judged whatever became of
+    the rounds after them."""
     rounds: list[Comparison] = []
 
     def measured(number: int) -> list[float]:
@@ -97,19 +97,25 @@ def _entry(entry: Entry, rule: Rule, measure: Measure, said: list[str]) -> Itera
         rounds.append(_sound(compared.comparison))
         return findings.slowdowns(rounds[-1])
 
-    subject = Subject(entry, "throughput", rule.gate)
+    yield _of_speed(_subject(entry, rule), measured, rule, rounds)
+    sides = rounds[0].candidates if rounds else ()
+    if sides and (scored := findings.of_answers(_subject(entry, rule), sides[BASE], sides[HEAD])) is not None:
+        yield scored
+
+
+def _of_speed(subject: Subject, measured: Callable[[int], list[float]], rule: Rule, rounds: Sequence[Comparison]) -> Found:
+    """The check of the deciding figure, or why there is none. `rounds`: what `measured` has compared."""
     try:
         settled = decision.settle(measured, rule)
     except Interrupted:
-        raise
+        return findings.of_interrupted(subject)
     except AssayError as error:
-        yield findings.of_error(subject, "base" if str(error).startswith("base: ") else "head", error)
-        return
-    first = rounds[0]
-    figure = first.figures[0]
-    yield findings.of_speed(Subject(entry, findings.kind_of(figure), rule.gate, figure.unit), settled, rounds)
-    if (scored := findings.of_answers(subject, first.candidates[BASE], first.candidates[HEAD])) is not None:
-        yield scored
+        return findings.of_error(subject, "base" if str(error).startswith("base: ") else "head", error)
+    return findings.of_speed(replace(subject, unit=rounds[0].figures[0].unit), settled, rounds)
+
+
+def _subject(entry: Entry, rule: Rule) -> Subject:
+    return Subject(entry, findings.kind_of(entry.setting("scenario")), rule.gate)
 
 
 def _sound(found: Comparison) -> Comparison:

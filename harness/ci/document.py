@@ -67,13 +67,14 @@ _COLUMNS = ("check", "verdict", "figure", "base", "head", "change", "gate", "mea
 
 def _table(checks: list[Check]) -> Table:
     columns = [Column(name, "1" if name in ("change", "gate") else "") for name in _COLUMNS]
-    caption = "change: time of head against time of base, or points of accuracy; 95 % intervals over paired blocks, measured in turn"
+    caption = (
+        "base, head: medians over blocks; change: time of head against time of base within blocks, 95 % intervals; of accuracy the points "
+        "that head has more, 99 % intervals over examples"
+    )
     return Table("checks", "Checks", columns, [_row(check) for check in checks], caption)
 
 
 def _row(check: Check) -> list[Cell]:
-    blocks = units.plural(check.blocks, "block") if check.blocks else "not measured"
-    rounds = f"{units.plural(check.rounds, 'round')}" + {True: ", confirmed", False: ", not confirmed", None: ""}[check.confirmed]
     return [
         Cell(check.name, check.name, " ".join(filter(None, [check.backend, check.scenario, check.task]))),
         Cell(wording.WORDS[check.verdict], check.verdict, tone=_TONE[check.verdict]),
@@ -82,7 +83,7 @@ def _row(check: Check) -> list[Cell]:
         Cell(wording.value(check.head_value, check), check.head_value),
         Cell(wording.change(check), check.change, wording.interval(check)),
         Cell("paired test") if check.kind == "accuracy" else Cell(units.share(check.gate), check.gate),
-        Cell(blocks, check.blocks, rounds if check.blocks else ""),
+        Cell(wording.measured(check), check.blocks),
     ]
 
 

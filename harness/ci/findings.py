@@ -8,13 +8,13 @@ from typing import Literal
 
 import numpy as np
 
-from harness import units
-from harness.ci import answers
+from harness import plugins, units
+from harness.ci import answers, wording
 from harness.ci.answers import Answers
 from harness.ci.decision import Decision
 from harness.ci.entries import Entry
 from harness.ci.result import Check, Finding, Kind
-from harness.comparing.results import Candidate, Comparison, Figure
+from harness.comparing.results import Candidate, Comparison, figures_of
 from harness.config import FIELDS
 from harness.errors import AssayError, ExitCode
 
@@ -79,8 +79,14 @@ def slowdowns(found: Comparison) -> list[float]:
     return [sign * float(np.log(head / base)) for head, base in pairs]
 
 
-def kind_of(figure: Figure) -> Literal["throughput", "latency"]:
-    return "throughput" if figure.share is None else "latency"
+def kind_of(scenario: str) -> Literal["throughput", "latency"]:
+    """Of the figure that decides there, so that a check has one name whether it was measured or not. A scenario that cannot be loaded is
+    an error of its own, later."""
+    try:
+        plugin = plugins.load("scenarios", scenario).create()
+    except AssayError:
+        return "throughput"
+    return "throughput" if figures_of(closed_loop=plugin.closed_loop, paced=plugin.paced)[0].share is None else "latency"
 
 
 def of_speed(subject: Subject, decision: Decision, rounds: Sequence[Comparison]) -> Found:
@@ -96,7 +102,7 @@ def of_speed(subject: Subject, decision: Decision, rounds: Sequence[Comparison])
 def _speed_words(subject: Subject, decision: Decision) -> tuple[str, str]:
     ratio, gate = decision.slowdown, f"{subject.gate:.1%}"
     size = f"{abs(ratio.value - 1):.1%} {'more' if ratio.value > 1 else 'less'} time than base"
-    interval = f"[{ratio.low - 1:+.1%}, {ratio.high - 1:+.1%}]"
+    interval = f"[{wording.signed(100 * (ratio.low - 1), 1)}%, {wording.signed(100 * (ratio.high - 1), 1)}%]"
     how = f"{units.plural(ratio.blocks, 'block')} in {units.plural(decision.rounds, 'round')} of fresh processes"
     facts = f"head takes {size}, 95 % interval {interval}, {how}"
     if decision.verdict == "regression":
@@ -132,7 +138,7 @@ def of_answers(subject: Subject, base: Candidate, head: Candidate) -> Found | No
 
 
 def of_interrupted(subject: Subject) -> Found:
-    return Found(subject.check("skipped", "interrupted before it was decided"), ExitCode.OK)
+    return Found(subject.check("skipped", "interrupted before it was decided"), ExitCode.INTERRUPTED)
 
 
 def of_error(subject: Subject, side: str, error: AssayError) -> Found:

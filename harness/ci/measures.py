@@ -25,8 +25,8 @@ Kind = Literal["latency", "throughput", "accuracy"]
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One figure. `subject`: what it is of (scenario, task, backend, model), `figure`: which of its figures; `low` and `high`: its 95 %
-    interval, None where it is not known; `extra`: lines that qualify it."""
+    """One figure. `subject`: what it is of (scenario, task, backend, model), `figure`: which of its figures; `low` and `high`: its interval
+    of 95 % (99 % for the accuracy of a check), None where it is not known; `extra`: lines that qualify it."""
 
     subject: str
     figure: str

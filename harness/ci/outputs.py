@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from harness import plugins
 from harness.ci import github, junit, junit_cases, measures, other_formats
 from harness.ci.document import document
 from harness.ci.result import Checked, to_json
-from harness.errors import MissingError, UsageError
+from harness.errors import AssayError, MissingError, UsageError
 from harness.store import as_json, write_atomically
 from harness.suggest import advice
 
@@ -67,6 +67,17 @@ def parse(text: str) -> Output:
     if path.is_dir() or not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         raise UsageError(f"--output {text}: {path} cannot be written", "name a file in a folder that is there")
     return Output(name, path)
+
+
+def write_all(checked: Checked, wanted: Sequence[Output], on: str = "") -> list[AssayError]:
+    """Write every one that can be written; why others were not. A check that was made is not lost because a file of it was."""
+    problems = []
+    for output in wanted:
+        try:
+            write(checked, output, on)
+        except AssayError as error:
+            problems.append(error)
+    return problems
 
 
 def write(checked: Checked, output: Output, on: str = "") -> None:

@@ -92,7 +92,8 @@ def _level(file: Path, key: str, but: str) -> list[float]:
 
 def _held(run: Run, earlier: Sequence[float], gate: float | None, *, against_one: bool) -> Found:
     """The one check of a stored run."""
-    entry = Entry(str(run.config.get("name") or run.run_id), {name: run.config[name] for name in ("backend", "scenario", "task")}, gate, "")
+    settings = {name: str(run.config.get(name, "")) for name in ("backend", "scenario", "task")}
+    entry = Entry(str(run.config.get("name") or run.run_id), settings, gate, "")
     metric = run.verdict.get("metric") or {}
     value, level = _value(run), list(earlier[:-1] if against_one else earlier)
     noise = spread(level) or 0.0

@@ -41,6 +41,11 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def signed(number: float, digits: int = 2) -> str:
+    """ "+0.25", "-1.20"; what rounds to nothing is "+0.00", whatever its sign."""
+    return f"{round(number, digits) + 0.0:+.{digits}f}"
+
+
 def word(checked: Checked) -> str:
     """The whole check in a word or two. A code that is no verdict is FAILED, never passed."""
     return next((said for code, said in _VERDICT.items() if code == checked.exit_code), "FAILED")
@@ -58,19 +63,30 @@ def change(check: Check) -> str:
     if check.change is None:
         return "-"
     if check.kind == "accuracy":
-        points = -100 * check.change
-        return f"{points:+.2f} points" if points else "no change"
+        return f"{signed(-100 * check.change)} points" if check.change else "no change"
     size = units.share(abs(check.change))
     return "no change" if size == "0.0 %" else f"{size} {'more' if check.change > 0 else 'less'} time"
 
 
 def interval(check: Check) -> str:
-    """ "95 % interval +7.2 % to +9.0 %", accuracy in points; empty where there is none."""
+    """ "95 % interval +7.2 % to +9.0 %"; of accuracy 99 %, in points; empty where there is none."""
     if check.low is None or check.high is None:
         return ""
     if check.kind == "accuracy":
-        return f"95 % interval {-100 * check.high:+.2f} to {-100 * check.low:+.2f} points"
-    return f"95 % interval {100 * check.low:+.1f} % to {100 * check.high:+.1f} %"
+        return f"99 % interval {signed(-100 * check.high)} to {signed(-100 * check.low)} points"
+    return f"95 % interval {signed(100 * check.low, 1)} % to {signed(100 * check.high, 1)} %"
+
+
+def measured(check: Check) -> str:
+    """ "12 blocks in 2 rounds, confirmed"; "both over the same examples" of accuracy; "stored runs"; "not measured"."""
+    if check.base_value is None and check.head_value is None:
+        return "not measured"
+    if check.kind == "accuracy":
+        return "both over the same examples"
+    if not check.blocks:
+        return "stored runs"
+    confirmed = {True: ", confirmed", False: ", not confirmed", None: ""}[check.confirmed]
+    return f"{units.plural(check.blocks, 'block')} in {units.plural(check.rounds, 'round')}{confirmed}"
 
 
 def value(number: float | None, check: Check) -> str:
@@ -86,7 +102,4 @@ def figures(check: Check) -> str:
         return ""
     parts = [f"{value(check.base_value, check)} to {value(check.head_value, check)}: {change(check)}", interval(check)]
     gate = "paired test" if check.kind == "accuracy" else f"gate {units.share(check.gate)}"
-    parts += [gate, units.plural(check.blocks, "block"), units.plural(check.rounds, "round")]
-    if check.confirmed is not None:
-        parts.append("confirmed in fresh processes" if check.confirmed else "not confirmed in fresh processes")
-    return "; ".join(filter(None, parts))
+    return "; ".join(filter(None, [*parts, gate, measured(check)]))

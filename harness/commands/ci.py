@@ -50,6 +50,7 @@ def add_arguments(parser: Parser) -> None:
     accept.add_argument("change", metavar="SERIES|COMMIT", help="series (its key), or the commit of the change")
     accept.add_argument("--note", required=True, metavar="TEXT", help="why it is accepted")
     accept.add_argument("--commit", metavar="SHA", help="which change of the series (default: the newest)")
+    accept.add_argument("--metric", default="", metavar="NAME", help="figure that changed (default: the one the scenario is judged by)")
     for each in (record, accept):
         _add_db(each)
     noise_verb.add_arguments(noise)
@@ -110,10 +111,11 @@ def _check(arguments: argparse.Namespace) -> int:
         folder.discard()
         raise
     _keep(checked, folder)
-    for output in wanted:
-        outputs.write(checked, output, str(arguments.config or ""))
+    problems = outputs.write_all(checked, wanted, str(arguments.config or ""))
     _show(checked, folder.path)
-    return checked.exit_code
+    for error in problems:
+        print(f"error: {error}\ncure: {error.cure}", file=sys.stderr)
+    return checked.exit_code or max((int(error.exit_code) for error in problems), default=0)
 
 
 def _measured(arguments: argparse.Namespace, base: Place, head: Place, here: Path) -> Checked:
@@ -203,6 +205,6 @@ def _accept(arguments: argparse.Namespace) -> int:
     from harness.history.database import History
 
     with History(find_file(arguments.db), make=False) as history:
-        for line in accepting.accept(history, arguments.change, arguments.commit, arguments.note):
+        for line in accepting.accept(history, arguments.change, arguments.commit, arguments.note, arguments.metric):
             print(line)
     return int(ExitCode.OK)

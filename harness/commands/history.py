@@ -15,8 +15,7 @@ from harness.suggest import advice
 if TYPE_CHECKING:
     from harness.document import Document
     from harness.history.database import History
-    from harness.history.records import Accepted, Point
-    from harness.history.trend import Change, Finder
+    from harness.history.trend import Finder
 
 JSON = "json"
 LISTED = 20
@@ -166,11 +165,7 @@ def _finder() -> Finder | None:
 
     from harness.ci import changes
 
-    def find(points: Sequence[Point], accepted: Sequence[Accepted]) -> Sequence[Change]:
-        """Ratios need figures above 0: an accuracy of 0 has none."""
-        return changes.of_points(points, accepted) if points and min(point.value for point in points) > 0 else ()
-
-    return find if find_spec("otava") and find_spec("scipy") else None
+    return changes.of_points if find_spec("otava") and find_spec("scipy") else None
 
 
 def _site(history: History, folder: Path, runs: int) -> None:

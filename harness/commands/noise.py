@@ -5,9 +5,16 @@ from __future__ import annotations
 import argparse
 import math
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from harness.errors import ExitCode, MissingError, RunError
 from harness.flags import Parser, add_config_file, add_settings, positive, settings, whole
+
+if TYPE_CHECKING:
+    from harness.comparing.blocks import Plan
+    from harness.comparing.noise import Floor
+    from harness.comparing.session import Compared
+    from harness.config import RunConfig
 
 BLOCKS = 10
 """Blocks of a measurement: enough for a 95th percentile that is not just the largest of a few."""
@@ -21,23 +28,13 @@ def add_arguments(parser: Parser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from harness import models, units
+    from harness import units
     from harness.comparing import noise
-    from harness.comparing import session as compare_run
     from harness.comparing.blocks import Plan
-    from harness.comparing.candidates import Wanted
     from harness.config import load
-    from harness.interference import WORTH_SAYING
-    from harness.progress import create
 
     config = load(settings(arguments), arguments.config)
-    progress = create(config.progress)
-    names = (config.backend, f"{config.backend} again")
-    plan = Plan(fewest=arguments.blocks, block_s=arguments.block_duration, budget_s=0)
-    try:
-        compared = compare_run.run([Wanted(name, config.model_copy(update={"accuracy": False})) for name in names], 0, plan, progress)
-    finally:
-        progress.close()
+    compared = _measured(config, Plan(fewest=arguments.blocks, block_s=arguments.block_duration, budget_s=0))
     found = compared.comparison
     if problem := next((each.problem for each in found.candidates if each.problem), ""):
         raise RunError(f"{config.backend}: {problem}", "run it alone to see more")
@@ -52,12 +49,36 @@ def execute(arguments: argparse.Namespace) -> int:
         f"{config.scenario}: {config.backend} differs from itself by less than {math.expm1(floor.share):.2%} in 95 % of {blocks}",
         flush=True,
     )
-    if (compared.others_share or 0.0) > WORTH_SAYING:
-        print("not kept: other processes disturbed it; measure again when the machine is quiet")
-        return int(ExitCode.OK)
+    print(_kept(floor, compared.others_share or 0.0))
+    return int(ExitCode.OK)
+
+
+def _measured(config: RunConfig, plan: Plan) -> Compared:
+    """The backend against itself."""
+    from harness.comparing import session
+    from harness.comparing.candidates import Wanted
+    from harness.progress import create
+
+    progress = create(config.progress)
+    names = (config.backend, f"{config.backend} again")
+    try:
+        return session.run([Wanted(name, config.model_copy(update={"accuracy": False})) for name in names], 0, plan, progress)
+    finally:
+        progress.close()
+
+
+def _kept(floor: Floor, others_share: float) -> str:
+    """What became of it. Raises MissingError where it cannot be written."""
+    from harness import models
+    from harness.comparing import noise
+    from harness.interference import WORTH_SAYING
+
+    if others_share > WORTH_SAYING:
+        return "not kept: other processes disturbed it; measure again when the machine is quiet"
+    if floor.share >= noise.MOST:
+        return "not kept: it is too large to tell anything by; measure again with a longer --block-duration, or on a quieter machine"
     try:
         file = noise.keep(models.default_cache(), floor)
     except OSError as error:
         raise MissingError(f"the noise floor cannot be kept: {error}", "set ASSAY_CACHE to a folder that can be written") from error
-    print(f"kept in {file}: `assay compare` calls no smaller difference faster or slower")
-    return int(ExitCode.OK)
+    return f"kept in {file}: `assay compare` calls no smaller difference faster or slower"

@@ -11,8 +11,9 @@ from typing import Any
 
 from harness import plugins
 from harness.comparing.blocks import FEWEST, MOST
-from harness.config import FIELDS, SUITES, RunConfig, flag, load
+from harness.config import FIELDS, RunConfig, flag, load
 from harness.errors import AssayError, MissingError, UsageError
+from harness.plain_runs import plain
 
 OWN = ("name", "python", "project")
 """What a candidate has beside the settings of a run."""
@@ -61,10 +62,11 @@ def wanted(
     hold for all. Raises UsageError and MissingError."""
     if not FEWEST <= len(given) <= MOST:
         raise UsageError(f"{len(given)} candidates: a comparison has {FEWEST} to {MOST}", "name each with --backend or --candidate")
-    names = [str(each.get("name") or _title(each)) for each in given]
+    found = [_one(each, common, file, origin) for each in given]
+    names = [each.name for each in found]
     if doubled := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"two candidates are called {doubled}", "give one of them a name: --candidate backend=...,name=...")
-    return [_one(name, each, common, file, origin) for name, each in zip(names, given, strict=True)]
+    return found
 
 
 def parsed(text: str) -> dict[str, str]:
@@ -96,20 +98,24 @@ def reference_of(name: str | None, candidates: Sequence[Wanted]) -> int:
     return names.index(name)
 
 
-def _title(given: Mapping[str, Any]) -> str:
-    """Backend first, then what else sets it apart."""
+def _title(given: Mapping[str, Any], backend: object) -> str:
+    """Its own name; else its backend first, then what else sets it apart."""
     others = [f"{key}={value}" for key, value in given.items() if key not in ("backend", "name")]
-    return " ".join([str(given.get("backend", "pytorch:fp32")), *others])
+    return str(given.get("name") or " ".join(map(str, filter(None, [backend, *others]))))
 
 
-def _one(name: str, given: Mapping[str, Any], common: Mapping[str, Any], file: Path | None, origin: Callable[[str], str]) -> Wanted:
+def _one(given: Mapping[str, Any], common: Mapping[str, Any], file: Path | None, origin: Callable[[str], str]) -> Wanted:
+    name = _title(given, given.get("backend"))
     if wrong := next((field for field in FOR_ALL if field in given), None):
         raise UsageError(f"{name}: {wrong} holds for all candidates", "give it once, beside them")
     python, project = _interpreter(name, given.get("python")), _project(name, given.get("project"))
     own = {key: value for key, value in given.items() if key not in OWN}
     away = python is not None or project is not None
     config = load({**common, **own}, file, origin=origin, names_here=not away)
-    return Wanted(name, _refuse(_from(config, project) if away else config), python, project)
+    played = plain(
+        _from(config, project) if away else config, "cannot be compared: candidates play blocks of one task by the native engine"
+    )
+    return Wanted(_title(given, config.backend), played, python, project)
 
 
 def _interpreter(name: str, value: object) -> Path | None:
@@ -155,17 +161,3 @@ def _precision(each: Wanted) -> str:
         return plugins.find_backend(text).precision
     except AssayError:
         return name.precision
-
-
-def _refuse(config: RunConfig) -> RunConfig:
-    """The settings, if blocks can play them. Raises UsageError for LoadGen's modes and for what is no single task."""
-    refused = {
-        f"--task {config.task}": config.task in SUITES,
-        f"--mode {config.mode}": config.mode != "performance",
-        f"--engine {config.engine}": config.engine != "native",
-        f"--find-peak {config.find_peak}": config.find_peak != "none",
-        "--traffic": config.traffic is not None,
-    }
-    if wrong := next((name for name, is_given in refused.items() if is_given), None):
-        raise UsageError(f"{wrong} cannot be compared: candidates play blocks of one task by the native engine", "leave it out")
-    return config

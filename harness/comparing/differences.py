@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from harness import card
 from harness.comparing.results import Candidate, Comparison
 from harness.comparing.seats import Facts
 from harness.errors import UsageError
 
 ALIKE = (
-    *("rules", "target_qps", "latency_bound", "percentile", "samples_per_query", "performance_samples", "issue", "same_index"),
+    *("task", "rules", "target_qps", "latency_bound", "percentile", "samples_per_query", "performance_samples", "issue", "same_index"),
     *("concatenate", "qsl_seed", "sample_seed", "schedule_seed", "accuracy", "accuracy_target", "accuracy_samples", "reference_score"),
 )
 """Settings that say what is asked and how it is judged: a ratio between candidates that differ in one of them means nothing."""
@@ -33,7 +34,7 @@ def _settings(first: Named, other: Named) -> None:
         one, two = first[1].settings.get(field), other[1].settings.get(field)
         if one != two:
             flag = "--" + field.replace("_", "-")
-            raise UsageError(f"{other[0]}: {flag} {two}, {first[0]} has {one}", "give all candidates the same traffic and gate")
+            raise UsageError(f"{other[0]}: {flag} {two}, {first[0]} has {one}", "give all candidates the same task, traffic and gate")
     if other[1].scenario != first[1].scenario:
         raise UsageError(f"{other[0]}: {other[1].scenario}, {first[0]} plays {first[1].scenario}", "compare within one scenario")
 
@@ -75,8 +76,8 @@ def _between(each: Candidate, reference: Candidate) -> Iterator[str]:
     if ours.get("python") != theirs.get("python"):
         yield f"Python {ours.get('python')} against {theirs.get('python')}"
     yield from _versions(ours.get("libraries") or {}, theirs.get("libraries") or {})
-    if ours.get("git") and theirs.get("git") and _commit(ours) != _commit(theirs):
-        yield f"commit {_commit(ours)} against {_commit(theirs)}"
+    if ours.get("git") and theirs.get("git") and card.commit(ours["git"]) != card.commit(theirs["git"]):
+        yield f"commit {card.commit(ours['git'])} against {card.commit(theirs['git'])}"
     yield from _versions(ours.get("environment") or {}, theirs.get("environment") or {})
 
 
@@ -84,8 +85,3 @@ def _versions(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[st
     for name in sorted({*ours, *theirs}):
         if ours.get(name) != theirs.get(name):
             yield f"{name} {ours.get(name, 'absent')} against {theirs.get(name, 'absent')}"
-
-
-def _commit(conditions: Mapping[str, Any]) -> str:
-    git = conditions["git"]
-    return f"{git['commit'][:10]}{' with changes' if git['dirty'] else ''}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import median
 from typing import Any
 
 from harness.compare import EQUIVALENT
@@ -188,7 +189,7 @@ def blocks(record: Record) -> Drawing | None:
     for number, each in enumerate(record["candidates"]):
         found = values(record, number, figure)
         if len(found) > 1:
-            middle = sorted(found)[len(found) // 2]
+            middle = median(found)
             away = [100 * (value / middle - 1) for value in found]
             colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
             traces.append(line(each["name"], range(1, len(found) + 1), away, colour, dash=dash, mode="lines+markers"))

@@ -159,6 +159,8 @@ class ElsewhereSeat:
                         raise Interrupted("interrupted by Ctrl-C") from None
                     raise
                 if "says" not in message:
+                    if interrupts is not None and interrupts.seen:  # noted while the answer was on its way
+                        raise Interrupted("interrupted by Ctrl-C")
                     return message
                 getattr(self._progress, "phase" if message["says"] == "phase" else "note")(f"{self.name}: {message['text']}")
 

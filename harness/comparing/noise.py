@@ -17,6 +17,10 @@ SCHEMA = 1
 """Version of a stored floor. 1: first."""
 
 
+MOST = 1.0
+"""A floor of this much or more (a log ratio: a factor of 2.7) would call everything noise."""
+
+
 @dataclass(frozen=True, slots=True)
 class Floor:
     """`share`: 95 % of blocks of a system against itself differ by less (0.01: 1 %); `measured_utc`: when, ISO 8601."""
@@ -49,7 +53,7 @@ def known(cache: Path, scenario: str) -> Floor | None:
     try:
         stored: dict[str, Any] = json.loads(_file(cache, scenario).read_text(encoding="utf-8"))
         found = Floor(**{key: value for key, value in stored.items() if key != "schema"})
-        return found if stored["schema"] == SCHEMA and type(found.share) is float and 0 <= found.share < 1 else None
+        return found if stored["schema"] == SCHEMA and type(found.share) is float and 0 <= found.share < MOST else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -24,8 +24,16 @@ def winner(record: Record) -> str:
         return "no candidate counts: nothing can be recommended"
     if record["indistinguishable"]:
         return f"{record['winner']} is ahead, but cannot be told from {' and '.join(record['indistinguishable'])}"
-    checked = next(each for each in record["candidates"] if each["name"] == record["winner"])["accuracy"] is not None
-    return f"fastest with its accuracy met: {record['winner']}" if checked else f"fastest, accuracy not checked: {record['winner']}"
+    found = next(each for each in record["candidates"] if each["name"] == record["winner"])["accuracy"]
+    if found is None:
+        return f"fastest, accuracy not checked: {record['winner']}"
+    if found["target"] is None:
+        return f"fastest, accuracy without a target ({_score(found)}): {record['winner']}"
+    return f"fastest with its accuracy met ({_score(found)}, target {units.score(found['target'])}): {record['winner']}"
+
+
+def _score(accuracy: Record) -> str:
+    return f"{accuracy['metric']} {units.score(accuracy['value'])}"
 
 
 def how(record: Record) -> str:
@@ -52,7 +60,7 @@ def lacks(candidate: Record) -> str:
     accuracy = candidate["accuracy"]
     if candidate["counts"] or accuracy is None:
         return ""
-    return f"{accuracy['metric']} {units.score(accuracy['value'])} misses {units.score(accuracy['target'])}"
+    return f"{_score(accuracy)} misses {units.score(accuracy['target'])}"
 
 
 def _refused(record: Record) -> Iterator[str]:

@@ -20,11 +20,11 @@ from harness.comparing.blocks import Ended, Plan, play
 from harness.comparing.candidates import Wanted
 from harness.comparing.here import HereSeat
 from harness.comparing.results import Candidate, Comparison, Figure, Visit, figures_of
-from harness.comparing.seats import Facts, Seat, Stretch
+from harness.comparing.seats import Seat, Stretch
 from harness.comparing.turns import LONGER, Place, Turns, named
-from harness.config import RunConfig
 from harness.core import Int32
 from harness.errors import BackendError, Interrupted
+from harness.plain_runs import marks
 from harness.progress import Progress
 
 TRIAL_SAMPLES = 48
@@ -39,12 +39,13 @@ LEAST_BATCHES, LEAST_QUERIES = 2, 32
 @dataclass(slots=True)
 class Compared:
     """A comparison and what else is to be told of it. `others_share`: of the cores, what other processes used meanwhile; `differences`:
-    between the environments of candidates, in sentences."""
+    between the environments of candidates, in sentences; `marks`: why the figures compare with nothing else."""
 
     comparison: Comparison
     warnings: list[str]
     others_share: float | None = None
     differences: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
 
 
 def run(
@@ -98,8 +99,8 @@ def _compared(turns: Turns, reference: int, plan: Plan, progress: Progress, floo
         interrupted=stopped,
         alternated=turns.why,
     )
-    said = [*_warnings(plan, ended, others), *_alternated(turns, plan), *_marks(places[0].facts), *_of_all(places)]
-    return Compared(found, said, others, tuple(differences.said(found)))
+    said = [*_warnings(plan, ended, others), *_alternated(turns, plan), *_of_all(places)]
+    return Compared(found, said, others, tuple(differences.said(found)), tuple(_marks(places)))
 
 
 # ------------------------------------------------------------------------------------------------------------------------ measuring
@@ -171,16 +172,16 @@ def _alternated(turns: Turns, plan: Plan) -> Iterator[str]:
         )
 
 
-def _marks(first: Facts) -> Iterator[str]:
-    """What would be on the card of a run: why these figures compare with nothing else."""
-    config = first.settings
-    yield f"{config['rules']} rules; unverified: not reviewed by MLCommons, not an MLPerf result"
-    if not first.comparable:
-        yield "built-in sample set: nothing here compares with published figures"
-    if config["accuracy_target"] != RunConfig.model_fields["accuracy_target"].default:
-        yield f"accuracy target {config['accuracy_target']:.2%} of FP32"
-    if config["accuracy_samples"] is not None:
-        yield f"accuracy on {config['accuracy_samples']} examples only"
+def _marks(places: Sequence[Place]) -> list[str]:
+    """As `harness.plain_runs.marks`, and what is true of the questions and of backends that answer none."""
+    facts = places[0].facts
+    said = marks(facts.settings)
+    silent = [place.name for place in places if place.backend.get("answers") is False]
+    if not facts.comparable and len(silent) < len(places):
+        said.append(f"{facts.data_name}, not comparable")
+    if silent:
+        said.append(f"no model, measures the harness: {', '.join(silent)}")
+    return said
 
 
 def _of_all(places: Sequence[Place]) -> list[str]:

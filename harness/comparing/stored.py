@@ -26,12 +26,13 @@ FILE, VISITS_FILE = "comparison.json", "visits.parquet"
 SHARES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
 
 
-def record(compared: Compared, started: datetime, conditions: Mapping[str, Any], title: str = "") -> dict[str, Any]:
+def record(compared: Compared, started: datetime, conditions: Mapping[str, Any], title: str = "", run_id: str = "") -> dict[str, Any]:
     """What comparison.json says. `conditions`: of the machine and of Assay, as `harness.conditions.collect` tells them."""
     found = compared.comparison
     best = found.best()
     return {
         "schema": SCHEMA,
+        "run_id": run_id,
         "title": title,
         "started_utc": started.isoformat(timespec="seconds"),
         "reference": found.candidates[found.reference].name,
@@ -47,6 +48,7 @@ def record(compared: Compared, started: datetime, conditions: Mapping[str, Any],
         "candidates": [_candidate(found, number) for number in range(len(found.candidates))],
         "visits": [_visit(each) for each in found.visits],
         "conditions": conditions,
+        "marks": list(compared.marks),
         "warnings": compared.warnings,
         "complete": not found.interrupted,
         "files": {"visits": VISITS_FILE},

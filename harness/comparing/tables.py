@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harness import units
+from harness import card, units
 from harness.batching_facts import told
 from harness.comparing.sentences import Record, batching, lacks
 from harness.document import Cell, Column, Table, Tone
@@ -86,13 +86,14 @@ def _scored(candidate: Record) -> Cell:
 
 
 def _gap(accuracy: Record) -> str:
-    """ ", gap −0.40 [−1.59, +0.79], 2 flips"."""
+    """ ", gap −0.40 [−1.59, +0.79], flips 2 to wrong, 1 to right"."""
     paired = accuracy.get("paired")
     if paired is None:
         return ""
     interval = paired["gap_interval"]
     between = f" [{signed(interval[0])}, {signed(interval[1])}]" if interval else ""
-    flips = f", {units.plural(paired['flips_to_wrong'], 'flip')}" if paired["flips_to_wrong"] is not None else ""
+    wrong, right = (paired[key] for key in ("flips_to_wrong", "flips_to_right"))
+    flips = f", flips {units.count(wrong)} to wrong, {units.count(right)} to right" if wrong is not None else ""
     return f", gap {signed(paired['gap'])}{between}{flips}"
 
 
@@ -200,7 +201,7 @@ def _versions(candidate: Record) -> dict[str, Any]:
     """Python, libraries and commit of the environment that a candidate ran in."""
     conditions = candidate["conditions"]
     git = conditions.get("git") or {}
-    commit = f"{git['commit'][:9]}{' with changes' if git.get('dirty') else ''}" if git.get("commit") else None
+    commit = card.commit(git) if git.get("commit") else None
     return {"python": conditions.get("python"), **(conditions.get("libraries") or {}), "commit": commit}
 
 

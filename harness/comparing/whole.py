@@ -104,7 +104,7 @@ def compare(
 
 def _stored(compared: Compared, folder: RunFolder, started: datetime, title: str) -> Finished:
     """comparison.json is written last: a folder without it holds a comparison that did not end."""
-    record = stored.record(compared, started, conditions.collect(session.ROOT), title)
+    record = stored.record(compared, started, conditions.collect(session.ROOT), title, folder.path.name)
     folder.write_bytes(stored.VISITS_FILE, stored.visits_file(compared.comparison.visits))
     shown = document(record)
     for report in (plugins.load("reports", name) for name in REPORTS):

@@ -36,8 +36,9 @@ _SLEEP_S = 0.001
 _SLEEPS = 50
 
 
-def examine(out: Path) -> list[Line]:
-    """Every check on this machine; takes some seconds, most of them for the import of torch and, the first time, the peaks."""
+def examine(out: Path, *, speed: bool = True) -> list[Line]:
+    """Every check on this machine; takes some seconds, most of them for the import of torch and, the first time, the peaks. `speed`:
+    whether the peaks are among them."""
     cpu, cache, seen = conditions.cpu(), models.default_cache(), conditions.gpus()
     version, cuda = _torch()
     lines = [
@@ -59,7 +60,8 @@ def examine(out: Path) -> list[Line]:
         sleep(sleep_overshoot_ns()),
         harness_cost(measure_ceiling().query_ns),
     ]
-    for device, threads in doctor_speed.devices(len(seen), cuda, doctor_threads.advised_threads(cpu)).items():
+    measured = doctor_speed.devices(len(seen), cuda, doctor_threads.advised_threads(cpu)) if speed else {}
+    for device, threads in measured.items():
         lines += doctor_speed.lines(device, threads, cache)
     folders = {"disk for results": out, "disk for cache": cache}
     lines += [disk(name, folder, free_bytes(folder), obstacle(folder)) for name, folder in folders.items()]

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness import store
 from harness.errors import AssayError, MissingError
 from harness.history.commit import Commit
 from harness.history.database import History
 from harness.history.recording import utc
+
+LACKING = (AttributeError, LookupError, TypeError, ValueError)
+"""What is met in the record of an Assay that stored less, or other, inside the parts of run.json. Of a single run, never a reason to
+stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +43,21 @@ def import_folders(history: History, given: Sequence[Path], branch: str = "", ma
         except AssayError as error:
             failed.append((folder, str(error)))
             continue
-        (known if history.knows(run.run_id) else new).append(folder)
-        of = commit if commit and began >= utc(commit.committed_utc) else None
-        history.record(
-            run,
-            columns,
-            commit=of.sha if of else None,
-            committed_utc=of.committed_utc if of else "",
-            branch=branch or (of.branch if of else ""),
-            dirty=of.dirty if of else None,
-            folder=folder,
-            machine=machine,
-        )
+        was_there = history.knows(run.run_id)
+        try:
+            history.record(run, columns, folder=folder, machine=machine, **_origin(began, branch, commit))
+        except LACKING as error:
+            failed.append((folder, f"its run.json lacks what a history keeps ({type(error).__name__}: {error})"))
+            continue
+        (known if was_there else new).append(folder)
     return Imported(new, known, failed)
+
+
+def _origin(began: str, branch: str, commit: Commit | None) -> dict[str, Any]:
+    """What `History.record` is told of where a run is from: what is checked out, if the run `began` after it was made."""
+    if commit is None or began < utc(commit.committed_utc):
+        return {"branch": branch}
+    return {"commit": commit.sha, "committed_utc": commit.committed_utc, "branch": branch or commit.branch, "dirty": commit.dirty}
 
 
 def _runs(given: Iterable[Path]) -> Iterator[Path]:

@@ -94,7 +94,8 @@ def typed(name: Any) -> str:
 
 
 def hardware(conditions: Mapping[str, Any]) -> dict[str, Any]:
-    """What the machine is made of, without the size of the memory: it differs by a little from boot to boot, and does not decide how fast a model is that fits."""
+    """What the machine is made of, without the size of the memory: it differs by a little from boot to boot, and does not decide how fast a
+    model is that fits."""
     cpu = conditions.get("cpu") or {}
     return {
         "os": conditions.get("os"),

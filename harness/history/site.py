@@ -15,6 +15,7 @@ from harness.document import Document
 from harness.errors import AssayError, MissingError
 from harness.history.database import History
 from harness.history.document import Links, overview, page
+from harness.history.importing import LACKING
 from harness.history.records import Series
 from harness.history.spread import spread
 from harness.history.trend import NEWEST, Finder, Trend, noise, stands, trend
@@ -115,6 +116,9 @@ def _runs(history: History, folder: Path, pages: Pages, shown: Sequence[str], bu
             text = pages.render(run, columns, script=f"../{PLOTLY}")
         except AssayError as error:
             built.left_out.append(f"{run_id}: {error}")
+            continue
+        except LACKING as error:
+            built.left_out.append(f"{run_id}: its run.json lacks what a page shows ({type(error).__name__}: {error})")
             continue
         if not _SAFE.fullmatch(run_id):
             built.left_out.append(f"{run_id!r}: its name is no file name")

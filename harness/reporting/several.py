@@ -44,9 +44,16 @@ def document(entries: Sequence[Entry], others: Sequence[Document] = (), *, acros
 def _headline(found: Sequence[Group]) -> str:
     first = best(found[0]) if len(found) == 1 else None
     if first is None:
-        return f"{units.plural(len(found), 'group')} of runs that can be compared"
+        return _how_many(found)
     metric = first.run.verdict["metric"]
     return f"{first.label}: {units.quantity(metric['value'], metric['unit'])}"
+
+
+def _how_many(found: Sequence[Group]) -> str:
+    several = sum(len(group.entries) > 1 for group in found)
+    if several:
+        return f"{units.plural(several, 'group')} of runs that can be compared"
+    return "no two of these runs can be compared" if len(found) > 1 else "1 run"
 
 
 def _sentences(found: Sequence[Group], *, across_machines: bool) -> list[str]:
@@ -114,7 +121,8 @@ def _runs(group: Group, number: int) -> Table:
     shown = _COLUMNS if several else _COLUMNS[:-1]
     rows = [_row(group, entry, is_best=entry is first)[: len(shown)] for entry in group.entries]
     records = [{"folder": entry.where, **run_facts.of(entry.run), **_ends(entry)} for entry in group.entries]
-    where = f"On {group.machine}." if group.machine else "On several machines."
+    places = list(dict.fromkeys(machine(entry.run) for entry in group.entries))
+    where = f"On {places[0]}." if len(places) == 1 else f"On {len(places)} machines."
     base = reference(group)
     to = f" Ratios are to {base.label}." if base is not None and len(group.entries) > 1 else ""
     return Table(f"runs-{number + 1}", group.asked, [*map(Column, shown)], rows, f"{where}{to}", records=records)
@@ -123,14 +131,13 @@ def _runs(group: Group, number: int) -> Table:
 def _row(group: Group, entry: Entry, *, is_best: bool) -> list[Cell]:
     run, made = entry.run, card.make(entry.run)
     git = run.conditions.get("git") or {}
-    commit = f"{git['commit'][:9]}{' with changes' if git.get('dirty') else ''}" if git.get("commit") else "-"
     return [
         Cell(entry.label, entry.where, "best" if is_best else "", "good" if is_best else "plain"),
         Cell(made.word, made.word, tone=_TONES.get(made.word, "bad")),
         _number(entry, made),
         _ratio_cell(group, entry),
         _accuracy(run.accuracy),
-        Cell(commit, git.get("commit")),
+        Cell(card.commit(git) if git.get("commit") else "-", git.get("commit")),
         Cell(machine(run), machine(run)),
     ]
 

@@ -18,11 +18,13 @@ DOCUMENTS = {
     "comparison.json": "harness.comparing.document",
     "sweep.json": "harness.sweeping.document",
     "check.json": "harness.ci.document",
+    "qualification.json": "harness.qualifying.document",
+    "fleet.json": "harness.qualifying.fleet_document",
 }
 """Files that say what a folder holds, besides run.json, and the module whose `document(record)` makes the report of one."""
 
 FILES = (store.RUN_FILE, *DOCUMENTS)
-SCHEMAS = {"comparison.json": (1, 2), "sweep.json": (1,), "check.json": (1,)}
+SCHEMAS = {"comparison.json": (1, 2), "sweep.json": (1,), "check.json": (1,), "qualification.json": (1,), "fleet.json": (1,)}
 """Versions of each that its document reads."""
 
 _CURE = "name the folder of a run, comparison or sweep, or a folder of such folders"

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import plugins
-from harness.config import SUITES, RunConfig, flag, load
+from harness.config import RunConfig, flag, load
 from harness.config_file import read
 from harness.errors import UsageError
+from harness.plain_runs import plain
 from harness.sweeping import axes
 from harness.sweeping.axes import KEY, MOST_POINTS, RATE, Axis
 from harness.sweeping.session import Course, in_order
@@ -58,7 +59,8 @@ def _courses(common: Mapping[str, Any], file: Path | None, found: Sequence[Axis]
     origins = {axis.setting: axis.origin for axis in found}
 
     def made(values: Mapping[str, Any]) -> RunConfig:
-        return _playable(load({**common, **values}, file, origin=lambda name: origins.get(name, flag(name)), apart=(KEY,)))
+        config = load({**common, **values}, file, origin=lambda name: origins.get(name, flag(name)), apart=(KEY,))
+        return plain(config, "cannot be swept: points are performance runs of one task by the native engine")
 
     return [_course(values, rate, made) for values in axes.grid(others)]
 
@@ -74,20 +76,6 @@ def _course(values: Mapping[str, Any], rate: Axis | None, made: Any) -> Course:
     if paced:
         played = None if config.target_qps is None else tuple(sorted(each.target_qps or 0.0 for each in configs))
     return Course({name: plain[name] for name in values}, config, played)
-
-
-def _playable(config: RunConfig) -> RunConfig:
-    """The settings, if a sweep can play them. Raises UsageError for LoadGen's modes and for what is no single task."""
-    refused = {
-        f"--task {config.task}": config.task in SUITES,
-        f"--mode {config.mode}": config.mode != "performance",
-        f"--engine {config.engine}": config.engine != "native",
-        f"--find-peak {config.find_peak}": config.find_peak != "none",
-        "--traffic": config.traffic is not None,
-    }
-    if wrong := next((name for name, is_given in refused.items() if is_given), None):
-        raise UsageError(f"{wrong} cannot be swept: points are performance runs of one task by the native engine", "leave it out")
-    return config
 
 
 def _understood(courses: Sequence[Course], found: Sequence[Axis]) -> dict[str, list[Any]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import csv_text, plugins
-from harness.config import RunConfig
 from harness.errors import DataError, MissingError
+from harness.plain_runs import marks
 from harness.store import RunFolder, as_json
 from harness.sweeping import tables
 from harness.sweeping.document import document
@@ -53,17 +53,7 @@ def _order(repeat: int) -> str:
 
 def _marks(swept: Swept) -> list[str]:
     """Why these figures compare with nothing else, as on the card of a run."""
-    settings = swept.lines[0].settings
-    marks = [f"{settings['rules']} rules", "unverified: not reviewed by MLCommons, not an MLPerf result"]
-    if not settings["accuracy"]:
-        marks.append("accuracy not checked")
-    if settings["accuracy_target"] != RunConfig.model_fields["accuracy_target"].default:
-        marks.append(f"accuracy target {settings['accuracy_target']:.2%} of FP32")
-    if settings["accuracy_samples"] is not None:
-        marks.append(f"accuracy on {settings['accuracy_samples']} examples only")
-    if not swept.complete:
-        marks.append("interrupted")
-    return marks
+    return [*marks(swept.lines[0].settings), *(["interrupted"] if not swept.complete else [])]
 
 
 def save(folder: RunFolder, made: Mapping[str, Any]) -> None:

@@ -89,7 +89,7 @@ def _caption(record: Record, paced: bool) -> str:
         "Latencies of all visits together; below a p99 its 95 % interval (order statistics, which take queries to be independent); "
         "? marks a percentile of too few queries (p50: 11, p99: 662). "
     )
-    ends = "Over: queries over the bound." if paced else "Below a result: lowest and highest visit."
+    ends = "Asked and achieved: queries/s; over: queries over the bound." if paced else "Below a result: lowest and highest visit."
     return f"{latencies if _waits(record) else ''}Busy: of the workers' time. {ends}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,10 @@ Record = Mapping[str, Any]
 
 MOST_CAPACITIES = 12
 """Lines whose capacity is said in a sentence; the table has all."""
+
+BEHIND = 0.05
+"""Share by which fewer queries a second were answered than asked, beyond three standard errors of a Poisson count, above which visits were
+too short: what was still waiting at their end is no small part of them."""
 
 
 def label(record: Record, number: int) -> str:
@@ -101,7 +106,7 @@ def interval(found: Record) -> str:
 
 def sentences(record: Record) -> list[str]:
     """Most important first."""
-    return [*_capacities(record), *_best(record), *_refused(record), *_given_up(record), _how(record)]
+    return [*_capacities(record), *_too_short(record), *_best(record), *_refused(record), *_given_up(record), _how(record)]
 
 
 def _capacities(record: Record) -> Iterator[str]:
@@ -110,6 +115,23 @@ def _capacities(record: Record) -> Iterator[str]:
         yield f"{label(record, number)}: {_capacity(line)}{_of_offline(line)}{_doubling(line)}"
     if len(lines) > MOST_CAPACITIES:
         yield f"{len(lines) - MOST_CAPACITIES} further lines are in the table"
+
+
+def _too_short(record: Record) -> Iterator[str]:
+    """Lines with a rate that meets its bound although answers fell behind: a queue that grows meets any bound for a while."""
+    for number, line in enumerate(record["lines"]):
+        points = [each for each in record["points"] if each["line"] == number and each["word"] == "met" and _is_behind(each)]
+        if points and counts(line):
+            first = min(points, key=lambda each: float(each["asked_qps"]))
+            rates = f"{units.number(first['achieved_qps'])} of {units.rate(first['asked_qps'], 'queries/s')}"
+            yield (
+                f"{label(record, number)}: only {rates} were answered in visits of {units.seconds(first['visits'][0]['seconds'])}, too "
+                "short to tell a queue that grows from one that does not: the capacity may be much lower, give a longer --duration"
+            )
+
+
+def _is_behind(point: Record) -> bool:
+    return bool(point["achieved_qps"] < point["asked_qps"] * (1 - BEHIND - 3 / math.sqrt(max(point["queries"], 1))))
 
 
 def _capacity(line: Record) -> str:

@@ -102,6 +102,25 @@ def test_the_same_code_twice_is_green(project: Path) -> None:
         assert code == 0, found["checks"]
 
 
+def test_an_environment_can_be_the_base(project: Path) -> None:
+    """Its interpreter runs the files as they are, which the head does, too: both are measured, and the base is named by its path. A gate of
+    90 % is never exceeded."""
+    code, found = check(project, "--blocks", "3", "--block-duration", "0.1", "--gate", "90", base=sys.executable)
+    (same,) = found["checks"]
+    assert (code, same["blocks"], found["base"]) == (0, 3, sys.executable)
+    assert same["base_value"] > 0
+    assert "with uncommitted changes" not in found["head"]
+
+
+def test_a_backend_that_head_does_not_have_is_refused_before_anything_is_measured(project: Path) -> None:
+    """A mistyped file is not one that base does not have yet: exit code 3, and nothing is stored."""
+    out = project / "results"
+    command = [sys.executable, str(ROOT / "run_bench.py"), "ci", "check", "--base", "HEAD", "--backend", "typo.py", "--out", str(out)]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stderr.startswith("error: --backend: typo.py is not in ")) == (3, True), done.stderr
+    assert not list(out.glob("*"))
+
+
 def test_a_backend_that_base_does_not_have_is_no_green(project: Path) -> None:
     """Nothing was measured: 9, with the reason."""
     (project / "new_backend.py").write_text(TOY.format(call_s=0.001), encoding="utf-8")

@@ -12,6 +12,7 @@ import pytest
 from harness import cli, store
 from harness.errors import ExitCode
 from harness.history.database import History
+from harness.history.site import build
 from reports import html
 from tests import histories
 from tests.end_to_end.test_page import BROWSER, FLAGS
@@ -38,6 +39,16 @@ def dom(page: str, profile: Path) -> tuple[str, list[str]]:
     command = [BROWSER, *FLAGS, f"--user-data-dir={profile}", "--dump-dom", page]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def test_a_run_without_what_a_page_shows_is_left_out(tmp_path: Path) -> None:
+    """A run of an older Assay has no page, all others do, and the reason is told."""
+    with History(tmp_path / "h.db") as history:
+        histories.record(history, RATES[:2])
+        history.record(histories.run(9, 100.0, conditions={"warm_up": {"calls": 3}}))
+        built = build(history, tmp_path / "site", html, None)
+    assert built.left_out == ["r0009: its run.json lacks what a page shows (KeyError: 'unsettled')"]
+    assert sorted(page.name for page in (tmp_path / "site" / "runs").iterdir()) == ["r0000.html", "r0001.html"]
 
 
 def test_every_link_leads_into_the_folder(site: Path) -> None:

@@ -104,7 +104,7 @@ def test_an_unstable_run_says_why_on_its_first_screen() -> None:
     text = html.render(example_runs.changed(example_runs.VALID, steady=steady))
     header = text[text.index("<header") : text.index("</header>")]
     assert '<div class="word doubtful">VALID · UNSTABLE</div>' in header
-    assert "UNSTABLE: the rate fell by 20.0% from begin to end" in header
+    assert "UNSTABLE: the rate fell by 20.0% of its median from begin to end" in header
 
 
 def test_text_cannot_break_out() -> None:

@@ -31,7 +31,7 @@ def test_an_unstable_run_is_never_called_valid_without_saying_so() -> None:
     figure = "the rate (each sample counted by its length)"
     assert made.unstable == dict(made.rows)["steady"]
     assert made.unstable == (
-        f"UNSTABLE: {figure} rose by 12.1% from begin to end "
+        f"UNSTABLE: {figure} rose by 12.1% of its median from begin to end "
         "(Theil-Sen slope, Mann-Kendall p = 0.00040, ± 3.0% by the scatter of warm-up); "
         f"{figure} in the first 30% was 25.0% below the rest (MSER-5, 8 standard errors)"
     )
@@ -42,7 +42,9 @@ def test_a_steady_run_says_so() -> None:
     steady = {**STEADY, "stable": True, "drift": -0.004, "p": 0.6, "settled_share": 0.0}
     made = card.make(example_runs.changed(example_runs.VALID, steady=steady))
     assert (made.words, made.unstable, "UNSTABLE" in made.marks) == ("VALID", "", False)
-    assert dict(made.rows)["steady"].startswith("steady: the rate (each sample counted by its length) fell by 0.4% from begin to end")
+    assert dict(made.rows)["steady"].startswith(
+        "steady: the rate (each sample counted by its length) fell by 0.4% of its median from begin to end"
+    )
     uncertain = card.make(example_runs.changed(example_runs.VALID, steady={**steady, "drift": 0.2, "drift_error": 0.1}))
     assert dict(uncertain.rows)["steady"].startswith("no certain drift: the rate")
     assert "steady" not in dict(card.make(example_runs.VALID).rows)

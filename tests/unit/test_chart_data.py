@@ -176,7 +176,7 @@ def test_the_steadiness_of_a_run_is_drawn_with_its_drift_and_plateau() -> None:
     assert (drawing.title, values["y"]) == ("UNSTABLE", [1, 2, 3, 4, 5])
     assert (drift["y"], plateau["y"], plateau["x"]) == ([2.25, 3.75], [4, 4], [0.005, 0.009])
     assert drawing.layout["shapes"][0]["x0"] == 0.002
-    assert "rose by 50.0% from begin to end" in drawing.caption
+    assert "rose by 50.0% of its median from begin to end" in drawing.caption
 
 
 def test_the_machine_is_drawn_where_something_was_read() -> None:

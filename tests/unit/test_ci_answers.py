@@ -9,8 +9,10 @@ import pytest
 
 from harness.ci.answers import Answers, judge
 from harness.core import Accuracy, Paired
+from harness.metrics import METRICS
 from harness.paired import Outcomes
 
+NONE = np.empty(0)
 MET = Accuracy("accuracy", 90.0, 91.0, 90.0, True, "accuracy pass", 800, {"accuracy": 90.0})
 
 
@@ -76,6 +78,49 @@ def test_a_missed_target_that_base_met_is_a_regression() -> None:
     found = judge(base, missed)
     assert found.verdict == "regression"
     assert "misses the target of 90.00, which base meets" in found.text
+
+
+def of_classes(truths: np.ndarray, answered: np.ndarray, metric: str) -> Answers:
+    """A pass scored by a metric that is no mean."""
+    value = METRICS[metric](truths, answered)
+    return Answers(replace(MET, metric=metric, value=value), Outcomes(NONE, truths == answered, answered, truths))
+
+
+def test_a_metric_that_is_no_mean_is_computed_again_on_resampled_examples() -> None:
+    """Flips that split evenly between right and wrong cost Matthews and F1 much where classes are uneven: McNemar alone sees nothing."""
+    truths = np.array([1.0] * 40 + [0.0] * 360)
+    base, head = truths.copy(), truths.copy()
+    base[100:130] = 1.0  # 30 false positives
+    head[:30] = 0.0  # 30 of 40 true positives lost
+    found = judge(of_classes(truths, base, "matthews"), of_classes(truths, head, "matthews"))
+    assert found.verdict == "regression"
+    assert found.lost == pytest.approx(METRICS["matthews"](truths, base) - METRICS["matthews"](truths, head))
+    assert found.low is not None
+    assert found.high is not None
+    assert 0 < found.low < found.lost < found.high
+    same = judge(of_classes(truths, base, "f1"), of_classes(truths, base, "f1"))
+    assert (same.verdict, same.low, same.high) == ("unchanged", 0.0, 0.0)
+    assert same.text.startswith("400 examples, paired: +0.00 points lost, 99 % interval [+0.00, +0.00]")
+
+
+def test_a_correlation_has_an_interval_of_the_same_examples() -> None:
+    """Spearman of values: noise added to head's costs points; there is no right and wrong to count."""
+    generator = np.random.default_rng(2)
+    truths = 5 * generator.random(300)
+    base = truths + generator.normal(0, 0.3, 300)
+    sides = []
+    for answered in (base, base + generator.normal(0, 1.0, 300)):
+        value = METRICS["spearman"](truths, answered)
+        outcomes = Outcomes(NONE, np.empty(0, np.bool_), answered, truths)
+        sides.append(Answers(replace(MET, metric="spearman", value=value), outcomes))
+    assert judge(sides[0], sides[1]).verdict == "regression"
+
+
+def test_another_metric_of_the_same_name_is_not_computed_again() -> None:
+    """Where Assay's own does not give the score, flips decide."""
+    truths = np.array([1.0, 0.0] * 20)
+    mine = replace(of_classes(truths, truths, "f1"), accuracy=replace(MET, metric="f1", value=55.0))
+    assert "McNemar" in judge(mine, mine).text
 
 
 def test_without_examples_the_gaps_to_fp32_decide() -> None:

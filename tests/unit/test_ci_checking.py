@@ -179,6 +179,33 @@ def test_ctrl_c_keeps_what_is_known() -> None:
         assert found.exit_code == ExitCode.INTERRUPTED
 
 
+@pytest.mark.parametrize(
+    ("stopped", "verdict", "code"),
+    [
+        (Interrupted("interrupted by Ctrl-C"), "skipped", ExitCode.INTERRUPTED),
+        (BackendError("head: it died"), "error", ExitCode.REGRESSION),
+    ],
+)
+def test_answers_are_judged_whatever_becomes_of_later_rounds(stopped: AssayError, verdict: str, code: ExitCode) -> None:
+    """Ctrl-C or a crash in the second round takes the speed away, not the accuracy that the first round scored."""
+
+    def measure(entry: Entry, number: int) -> Compared:
+        if number:
+            raise stopped
+        return compared(0.08, side("base", passed(0)), side("head", passed(20)))
+
+    found = check(measure)
+    assert [(each.kind, each.verdict) for each in found.checks] == [("throughput", verdict), ("accuracy", "regression")]
+    assert found.exit_code == code
+
+
+def test_a_check_has_one_name_whether_it_was_measured_or_not() -> None:
+    """Trackers go by figure: a single stream that failed is a latency, too."""
+    single = entry(scenario="single-stream")
+    assert check(failing(BackendError("head: no")), single).checks[0].kind == "latency"
+    assert check(failing(Interrupted("interrupted by Ctrl-C")), single).checks[0].kind == "latency"
+
+
 def test_a_gate_finer_than_the_noise_is_refused_before_anything_is_measured() -> None:
     """With the entry's name."""
     measured: list[Entry] = []

@@ -173,5 +173,5 @@ def test_a_stored_check_is_the_same_suite() -> None:
 
 def test_what_judges_nothing_is_no_junit() -> None:
     """A sweep as JUnit is refused, with what can be given."""
-    with pytest.raises(UsageError, match="a sweep has no verdicts"):
+    with pytest.raises(UsageError, match="a report of sweep has no verdicts"):
         plugin.render_document(document("sweep", {}))

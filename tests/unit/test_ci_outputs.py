@@ -50,6 +50,23 @@ def test_no_more_annotations_of_a_kind_than_are_shown() -> None:
     assert found[9].message == "16 more are in the step summary"
 
 
+def test_a_file_that_cannot_be_made_keeps_no_other_from_being_written(tmp_path: Path) -> None:
+    """Figures of a check without any are an error that is told; the other files are there."""
+    wanted = [Output("bencher", tmp_path / "b.json"), Output("junit", tmp_path / "j.xml")]
+    (problem,) = outputs.write_all(example_checks.NOTHING, wanted)
+    assert isinstance(problem, MissingError)
+    assert [file.name for file in tmp_path.iterdir()] == ["j.xml"]
+
+
+def test_what_rounds_to_nothing_has_no_minus() -> None:
+    """Points and shares alike; the interval of accuracy is one of 99 %."""
+    assert wording.signed(-0.001) == wording.signed(-0.0) == "+0.00"
+    lost = replace(example_checks.SLOWER, kind="accuracy", unit="f1", change=1e-6, low=0.0, high=0.0025)
+    assert wording.change(lost) == "+0.00 points"
+    assert wording.interval(lost) == "99 % interval -0.25 to +0.00 points"
+    assert wording.measured(lost) == "both over the same examples"
+
+
 def test_a_check_that_measured_nothing_is_an_error() -> None:
     """Nothing measured is never silent."""
     (found,) = github.annotated(example_checks.NOTHING)

@@ -111,7 +111,27 @@ def test_a_change_is_accepted_by_series_or_commit(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="--note is empty"):
             accept(opened, key, None, " ")
         (line,) = accept(opened, sha(16)[:10], None, "a larger model")
-        assert line.startswith(f"accepted in {key}: worse by ")
+        assert line.startswith(f"accepted in {key}: completed_samples_per_second worse by 10.0% after ")
         assert changes_of(opened, key)[0][0].accepted == "a larger model"
         accept(opened, key, None, "again")
         assert [each.note for each in opened.accepted(key)] == ["again"]
+
+
+def test_a_change_of_another_figure_is_accepted_by_its_name(tmp_path: Path) -> None:
+    """p99 became worse while the headline did not: the note is of p99 alone, and a figure that there is not is refused."""
+    pytest.importorskip("otava", reason="Apache Otava finds the change points")
+    with History(tmp_path / "changes.db") as opened:
+        for number, value in enumerate([*LEVEL, *LEVEL, *(value * 1.1 for value in LEVEL)]):
+            made = run(number)
+            key = opened.record(run(number, latency_ns=dict(made.latency_ns) | {"p99": 1e6 * value}))
+        assert changes_of(opened, key) == []
+        with pytest.raises(UsageError, match=f"{key} has no change: none were found"):
+            accept(opened, key, None, "why")
+        with pytest.raises(UsageError, match="has no figure latency_p98"):
+            accept(opened, key, None, "why", "latency_p98")
+        with pytest.raises(UsageError, match=r"there is no series 99999, and no change came with such a commit"):
+            accept(opened, "99999", None, "why", "latency_p99")
+        (line,) = accept(opened, sha(16)[:10], None, "a larger model", "latency_p99")
+        assert line.startswith(f"accepted in {key}: latency_p99 worse by 10.0% after ")
+        assert changes_of(opened, key, "latency_p99")[0][0].accepted == "a larger model"
+        assert [(each.metric, each.note) for each in opened.accepted(key)] == [("latency_p99", "a larger model")]

@@ -29,7 +29,7 @@ def test_the_winner_and_its_ratio_are_the_headline() -> None:
     made = document(COMPARISON)
     assert (made.word, made.tone, made.headline) == ("DECIDED", "good", "pytorch:amp: 19.2 samples/s")
     assert made.note == "1.92x pytorch:fp32, 95 % interval 1.91 to 1.93, faster; 6 blocks"
-    assert made.sentences[0] == "fastest with its accuracy met: pytorch:amp"
+    assert made.sentences[0] == "fastest with its accuracy met (f1 77.000, target 76.527): pytorch:amp"
     assert made.warnings == ("the machine was busy",)
 
 

@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import psutil
@@ -109,12 +110,12 @@ def test_nothing_is_unpickled() -> None:
 
 def test_two_checkouts_are_compared(tmp_path: Path) -> None:
     """Each runs its own backend and the module beside it; the ratio is that of their speeds, and their places are stored."""
-    base, head = project(tmp_path / "base", 0.002), project(tmp_path / "head", 0.006)
+    base, head = project(tmp_path / "base", 0.001), project(tmp_path / "head", 0.012)
     found = assay.compare(
         candidates=[{"name": each.name, "backend": "toy_backend.py", "project": each} for each in (base, head)],
         scenario="single-stream",
         blocks=2,
-        block_duration=0.3,
+        block_duration=0.1,
         budget=0.1,
         out=tmp_path / "out",
     )
@@ -157,6 +158,20 @@ def test_ctrl_c_ends_a_visit_elsewhere(seat: elsewhere.ElsewhereSeat) -> None:
     assert seat.visit(Stretch("block", 60.0, 4)).interrupted
     timer.join()
     assert seat.visit(Stretch("block", 0.1, 4)).problem == ""
+
+
+def test_ctrl_c_is_not_lost_while_the_answer_is_on_its_way(seat: elsewhere.ElsewhereSeat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes when the visit has just ended stops the comparison, too."""
+    receive = frames.receive
+
+    def received(stream: BinaryIO) -> dict[str, Any] | None:
+        found = receive(stream)
+        if found is not None and "says" not in found:
+            os.kill(os.getpid(), signal.SIGINT)
+        return found
+
+    monkeypatch.setattr(frames, "receive", received)
+    assert seat.visit(Stretch("block", 0.1, 4)).interrupted
 
 
 @pytest.mark.slow

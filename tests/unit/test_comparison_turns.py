@@ -195,6 +195,7 @@ MODEL = {"name": "m", "sha256": "1", "parameters": 1, "bytes": 1}
         ({"samples": 90}, "b is asked 90 samples of made up, a 100 of made up"),
         ({"scenario": "server"}, "b: server, a plays offline"),
         ({"settings": {**FACTS.settings, "rules": "standard"}}, "b: --rules standard, a has quick"),
+        ({"settings": {**FACTS.settings, "task": "another"}}, "b: --task another, a has "),
         ({"fingerprint": "g"}, "b is asked other questions than a"),
     ],
 )
@@ -224,8 +225,8 @@ def test_differences_between_environments_are_said() -> None:
     workers = {"workers": 2, "threads": 4, "mode": "process", "search": {"source": "measured"}}
     head = Candidate("head", {}, {}, {}, conditions=conditions, workers=workers)
     assert list(differences.said(Comparison((base, head), 0, (THROUGHPUT,), ()))) == [
-        "head ran in another environment than base: Python 3.12.1 against 3.11.2; torch 2.2 against 2.1; commit bbbbbbbbbb with changes "
-        "against aaaaaaaaaa; OMP_NUM_THREADS 1 against absent",
+        "head ran in another environment than base: Python 3.12.1 against 3.11.2; torch 2.2 against 2.1; commit bbbbbbbbb with changes "
+        "against aaaaaaaaa; OMP_NUM_THREADS 1 against absent",
         "head: workers auto, a search (measured) chose 2 processes with 4 CPU threads in all",
     ]
     assert list(differences.said(Comparison((base, replace(base, name="again")), 0, (THROUGHPUT,), ()))) == []

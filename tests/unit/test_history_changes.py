@@ -55,6 +55,24 @@ def test_folders_are_imported_once(tmp_path: Path) -> None:
         assert history.folder("r0002") == tmp_path / "out" / "r0002"
 
 
+def test_a_run_of_an_older_assay_keeps_no_other_out(tmp_path: Path) -> None:
+    """One whose run.json lacks parts inside is listed with what it lacks; nothing of it is recorded."""
+    for number in (1, 2):
+        stored(tmp_path / "out", number)
+    file = tmp_path / "out" / "r0001" / "run.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
+    del record["verdict"]["metric"]["unit"]
+    file.write_text(json.dumps(record), encoding="utf-8")
+    with History(tmp_path / "h.db") as history:
+        found = import_folders(history, [tmp_path / "out"])
+        assert [folder.name for folder in found.new] == ["r0002"]
+        assert [(folder.name, reason) for folder, reason in found.failed] == [
+            ("r0001", "its run.json lacks what a history keeps (KeyError: 'unit')")
+        ]
+        assert not history.knows("r0001")
+        assert history.series()[0].runs == 1
+
+
 def test_a_damaged_folder_keeps_no_other_out(tmp_path: Path) -> None:
     """It is listed with its reason."""
     for number in range(3):

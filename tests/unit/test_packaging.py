@@ -46,9 +46,11 @@ def requirements() -> list[Requirement]:
 
 
 def data_files(folder: Path) -> Iterator[Path]:
-    """Files of a package folder that are no code; models/base is fetched, not ours."""
+    """Files of a package folder that are no code, without those of packages inside it; models/base is fetched, not ours."""
+    inner = {ROOT / place for place in FOLDERS.values()} - {folder}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix not in (".py", ".pyc") and ROOT / "models" / "base" not in path.parents:
+        ours = path.suffix not in (".py", ".pyc") and ROOT / "models" / "base" not in path.parents
+        if path.is_file() and ours and not any(place.is_relative_to(folder) and place in path.parents for place in inner):
             yield path
 
 

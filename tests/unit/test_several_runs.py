@@ -43,7 +43,17 @@ def test_machines_side_by_side_where_asked_for() -> None:
     made = several.document(ENTRIES, across_machines=True)
     (table,) = tables(made, "runs")
     assert [row[-1].text for row in table.rows][-2:] == ["AMD EPYC · 2 cores", "Intel Xeon · 8 cores"]
+    assert table.caption.startswith("On 2 machines.")
     assert made.sentences[0].endswith("2 machines side by side; a ratio between them compares the machines as well")
+    (alone,) = tables(several.document(ENTRIES[:1], across_machines=True), "runs")
+    assert alone.caption == "On AMD EPYC · 2 cores."
+
+
+def test_groups_of_one_run_compare_nothing() -> None:
+    """Only groups of two runs or more are counted as such; on two machines the same questions make two groups."""
+    assert several.document(ENTRIES[:1]).headline == "1 run"
+    assert several.document([ENTRIES[0], ENTRIES[-1]]).headline == "no two of these runs can be compared"
+    assert several.document(ENTRIES).headline == "1 group of runs that can be compared"
 
 
 def test_what_is_no_result_is_struck_out_and_never_best() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from harness.document import Table
 from harness.errors import DataError, MissingError, UsageError
 from harness.progress import Silent
 from harness.store import RunFolder
-from harness.sweeping import axes, courses, drawings, files, overload, plan, tables, words
+from harness.sweeping import axes, drawings, files, overload, plan, tables, words
 from harness.sweeping.courses import asked
 from harness.sweeping.document import document
 from harness.sweeping.results import Line, Point, Visit, word
@@ -187,7 +188,8 @@ def visited(rate: float, over: int, turn: int = 0, **changed: Any) -> Visit:
 def made(lines: list[Line], points: list[Point], swept: Mapping[str, Any], **changed: Any) -> dict[str, Any]:
     found = Swept(lines, points, seconds=20.0, **changed)
     stored = files.record(found, swept, 2, "id", STARTED)
-    return json.loads(json.dumps(stored, default=float))  # as it is read again
+    read: dict[str, Any] = json.loads(json.dumps(stored, default=float))  # as it is read again
+    return read
 
 
 def curve(line: Line, number: int = 0, factor: float = 1.0) -> list[Point]:
@@ -215,6 +217,18 @@ def test_the_capacity_is_the_headline() -> None:
     assert "highest rate measured that meets it 40.0, lowest that misses it 60.0; 40.2 % of the 100 samples/s" in found.sentences[0]
     assert "p99 doubles from the 5.00 ms of the lowest rate at about 50.0 queries/s (between 40.0 and 60.0)" in found.sentences[0]
     assert any("1 rate (80.0/s) given up early" in sentence for sentence in found.sentences)
+
+
+def test_visits_too_short_for_a_queue_are_said() -> None:
+    """Rates that meet their bound while answers fall behind by more than 5 % and chance; a rate that misses needs no such word."""
+    only, points = line(), curve(line())
+    found = made([only], points, {})
+    assert not any("too short" in sentence for sentence in words.sentences(found))
+    for point, achieved in zip(points, (19.0, 32.0, 30.0, 40.0), strict=True):
+        point.visits[:] = [replace(visit, figures={**visit.figures, "achieved_qps": achieved}) for visit in point.visits]
+    said = [sentence for sentence in words.sentences(made([only], points, {})) if "too short" in sentence]
+    assert len(said) == 1
+    assert "only 32.0 of 40.0 queries/s were answered in visits of 1 s" in said[0]
 
 
 def test_every_rate_has_a_word() -> None:
@@ -302,5 +316,5 @@ def test_figures_have_units() -> None:
     shown: Table = tables.figures(grid())
     assert {column.name for column in shown.columns if not column.unit} == {"max_batch", "backend", "verdict", "queries"}
     assert words.axes(grid()) == ["max_batch", "backend"]
-    assert courses.KEY == "sweep"
+    assert axes.KEY == "sweep"
     assert (command.REPEAT, command.RATES) == (2, 12)
