@@ -103,7 +103,14 @@ def test_a_performance_run_and_its_logs(tmp_path: Path, scenario: str) -> None:
     calls VALID."""
     done = measure(tmp_path, scenario, min_queries=700)
     assert done.run.verdict["valid"], done.run.verdict["reasons"]
-    assert {file.name for file in done.folder.iterdir()} == {*LOGS, "queries.parquet", "report.md", "report.html", "run.json", "telemetry.parquet"}
+    assert {file.name for file in done.folder.iterdir()} == {
+        *LOGS,
+        "queries.parquet",
+        "report.md",
+        "report.html",
+        "run.json",
+        "telemetry.parquet",
+    }
     assert set(done.run.files.values()) >= LOGS
     made = planned(done.run, "PerformanceOnly").phases[0]
     both = min(len(made.sample), len(done.columns.sample))
