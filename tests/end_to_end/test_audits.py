@@ -37,8 +37,8 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """20 ms a row: a busy machine is seldom 10 % of it late at the 90th percentile of one run and not of the other."""
-    monkeypatch.setenv("ASSAY_ROW_MS", "20")
+    """40 ms a row: a busy machine is seldom 10 % of it late at the 90th percentile of one run and not of the other."""
+    monkeypatch.setenv("ASSAY_ROW_MS", "40")
 
 
 def program(verb: str, *words: str, **settings: Any) -> int:
