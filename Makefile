@@ -14,6 +14,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS ?= --scenario server
 TESTS ?=
+# Worker processes of the test suite (0: none). Much of it waits for runs of a given length.
+JOBS ?= 2
 
 TORCH := 2.13.0
 # Finds change points. Without what it asks for: an exact numpy, and clients of databases and chat programs that its analysis never imports.
@@ -29,7 +31,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python run_bench.py $(ARGS)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) $(TESTS)
 
 test-long: $(VENV)/.installed
 	ASSAY_OFFICIAL_RUNS=200 $(BIN)/python -m pytest tests/property/test_traffic_official.py tests/golden/test_fromconfig.py

@@ -137,8 +137,9 @@ def test_the_wheel_holds_all_of_ours_and_nothing_else(wheel: Path) -> None:
 
 
 def run(site: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A program of the installed package, seen from another folder, with the checkout out of reach."""
-    environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "error"}
+    """A program of the installed package, seen from another folder: the checkout out of reach, no workers of this suite beside it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    environment = {**kept, "PYTHONPATH": str(site), "PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "error"}
     done = subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
     )

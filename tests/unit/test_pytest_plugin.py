@@ -31,6 +31,12 @@ PLUGIN = () if INSTALLED else ("-p", "assay_pytest")
 SHORT = "scenario='single-stream', task='sst2', blocks=4, block_duration=0.1, budget=1"
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if this suite had no workers beside it: the projects inside the tests have none."""
+    monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
+
+
 def compared(than: list[float], candidate: list[float], *, accuracy: Accuracy | None = None, problem: str = "") -> Compared:
     """A comparison in single-stream whose blocks have these latencies in ms, each measured in two visits of 100 queries."""
     visits = tuple(
