@@ -6,6 +6,7 @@ then read from the runtime model after a first call, and anything else than what
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -52,6 +53,13 @@ class _Graph:
     quantisation: Mapping[str, Any] | None
 
 
+@functools.cache
+def _core() -> openvino.Core:
+    """One for the whole process, never closed: the CPU plugin gives the thread that loads it a stack for signals and takes it away when it
+    is unloaded, so that the next signal (Ctrl-C, a timer) ends the process with a segmentation fault (seen with 2026.4.1)."""
+    return openvino.Core()
+
+
 class OpenVINO:
     """One compiled model with one stream and one request."""
 
@@ -68,7 +76,7 @@ class OpenVINO:
         _check_device(self.options.device)
         if model is None:
             raise BackendError("openvino needs a model", "Give one with --model, or use the null backend.")
-        core = openvino.Core()
+        core = _core()
         if precision == "bf16":
             _need_bf16(core)
         with _cache(self.options) as cache:
@@ -100,7 +108,7 @@ class OpenVINO:
             "version": _version(),
             "precision": _precision(self.options),
             "device": "cpu",
-            "device_name": str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")),
+            "device_name": str(_core().get_property("CPU", "FULL_DEVICE_NAME")),
             "threads": int(self.compiled.get_property("INFERENCE_NUM_THREADS")),
             "threads_scope": "instance",
             "method": "ONNX graph compiled by the CPU plugin, one stream, one request, dynamic shapes, no pinning by OpenVINO",

@@ -34,7 +34,8 @@ SHORT = "scenario='single-stream', task='sst2', blocks=4, block_duration=0.1, bu
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if this suite had no workers beside it: the projects inside the tests have none."""
-    monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def compared(than: list[float], candidate: list[float], *, accuracy: Accuracy | None = None, problem: str = "") -> Compared:
