@@ -11,6 +11,7 @@ from harness.errors import ExitCode
 from harness.interference import WORTH_SAYING
 from harness.qualifying import measured
 from harness.qualifying.check import Check, Context, Finding, Known, Outcome
+from harness.qualifying.shares import STOP_OTHERS, at_most
 
 RUN_S = 15.0
 SERVER_SHARE = 0.4
@@ -138,21 +139,8 @@ def company(run: Run, name: str) -> Iterator[Finding]:
     share = run.conditions.get("others_cpu_share")
     if share is None:
         return
-    quiet = share <= WORTH_SAYING
-    yield Finding(
-        code="CPU_CONTENDED",
-        name=f"{name}_others_cpu_share",
-        outcome="PASS" if quiet else "FAIL",
-        text=f"other processes used {units.share(share)} of the cores during the {name} run",
-        measured=float(share),
-        unit="1",
-        n=1,
-        expected=0.0,
-        tolerance=WORTH_SAYING,
-        margin=WORTH_SAYING - share,
-        better="lower",
-        next_step="" if quiet else "see who it is (top), and stop it or keep cores of your own (taskset, cpuset)",
-    )
+    text = f"other processes used {units.share(share)} of the cores during the {name} run"
+    yield at_most("CPU_CONTENDED", f"{name}_others_cpu_share", float(share), WORTH_SAYING, text, STOP_OTHERS)
 
 
 def _where(run: Run) -> dict[str, Any]:

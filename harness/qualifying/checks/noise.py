@@ -11,6 +11,7 @@ import numpy as np
 from harness import compare, units
 from harness.interference import WORTH_SAYING, CpuTime, cpu_time, others_share
 from harness.qualifying.check import Check, Context, Finding
+from harness.qualifying.shares import STOP_OTHERS, at_most
 
 BLOCKS = 24
 BLOCK_S = 0.12
@@ -60,21 +61,8 @@ def contended(share: float | None) -> Finding:
     """Others' share of all cores, 0 to 1."""
     if share is None:
         return Finding("CPU_CONTENDED", "others_cpu_share", "SKIP", "the use of the cores cannot be read here", next_step="see /proc/stat")
-    quiet = share <= WORTH_SAYING
-    return Finding(
-        code="CPU_CONTENDED",
-        name="others_cpu_share",
-        outcome="PASS" if quiet else "FAIL",
-        text=f"other processes and other machines of the host used {units.share(share)} of the cores",
-        measured=share,
-        unit="1",
-        n=1,
-        expected=0.0,
-        tolerance=WORTH_SAYING,
-        margin=WORTH_SAYING - share,
-        better="lower",
-        next_step="" if quiet else "see who it is (top), and stop it or keep cores of your own (taskset, cpuset)",
-    )
+    text = f"other processes and other machines of the host used {units.share(share)} of the cores"
+    return at_most("CPU_CONTENDED", "others_cpu_share", share, WORTH_SAYING, text, STOP_OTHERS)
 
 
 def noise(rates: Sequence[float]) -> Finding:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from harness import units
 from harness.qualifying.check import Check, Context, Finding
+from harness.qualifying.shares import at_most
 from harness.telemetry.recording import Recording
 from harness.telemetry.throttling import WORTH_SAYING, stretches, throttled_share
 
@@ -98,21 +99,7 @@ _KINDS = (
 
 
 def _share(code: str, name: str, what: str, share: float, step: str) -> Finding:
-    free = share <= WORTH_SAYING
-    return Finding(
-        code=code,
-        name=name,
-        outcome="PASS" if free else "FAIL",
-        text=f"{what}: {units.share(share)} of the time",
-        measured=share,
-        unit="1",
-        n=1,
-        expected=0.0,
-        tolerance=WORTH_SAYING,
-        margin=WORTH_SAYING - share,
-        better="lower",
-        next_step="" if free else step,
-    )
+    return at_most(code, name, share, WORTH_SAYING, f"{what}: {units.share(share)} of the time", step)
 
 
 SENSORS = Check(
