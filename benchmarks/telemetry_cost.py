@@ -22,7 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from harness import compare, conditions, modes, session
+from harness import compare, conditions, session, stages
 from harness.bench import Bench, make_ready, prepare
 from harness.config import load
 from harness.core import SECOND_NS
@@ -59,7 +59,7 @@ def stretch(bench: Bench, crew: Crew, interval_s: float) -> tuple[float, Recordi
     with beside(os.getpid(), interval_s) as stream:
         while stream.running and not stream.rows().at_ns:
             time.sleep(0.02)
-        measured = modes.run_stage(bench, crew, bench.settings, "run").measured
+        measured = stages.run_stage(bench, crew, bench.settings, "run").measured
     served = int(np.count_nonzero(measured.columns.served))
     return served / (measured.columns.end_ns / SECOND_NS), stream.rows()
 

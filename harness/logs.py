@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import loadgen, modes
+from harness import loadgen, stage_phases
 from harness.bench import Bench
 from harness.core import Answer, Columns, Settings
 from harness.mlperf import accuracy as mlperf_accuracy
@@ -16,8 +16,9 @@ from harness.mlperf import detail as mlperf_detail
 from harness.mlperf import result as mlperf_result
 from harness.mlperf import summary as mlperf_summary
 from harness.mlperf import trace as mlperf_trace
-from harness.modes import Outcome, Stage
+from harness.modes import Outcome
 from harness.phases import Message, Phase, Played
+from harness.stages import Stage, generated_samples
 from harness.validity import query_latency_ns
 
 LOADGEN = "6.0.17"
@@ -76,7 +77,7 @@ def as_played(bench: Bench, outcome: Outcome) -> Played:
     judged: Phase | None = None
     queries = samples = 0
     for stage in outcome.stages:
-        made = modes.phases(stage, outcome.mode, queries, samples)
+        made = stage_phases.phases(stage, outcome.mode, queries, samples)
         if stage is outcome.judged and stage.settings.mode == "performance" and made:
             judged = made[-1]
         phases += made
@@ -107,7 +108,7 @@ def _records(bench: Bench, outcome: Outcome) -> Iterator[mlperf_accuracy.Record]
     first = 0
     for stage in outcome.stages:
         yield from _of_stage(bench, stage, first)
-        first += modes.generated_samples(stage)
+        first += generated_samples(stage)
 
 
 def _of_stage(bench: Bench, stage: Stage, first: int) -> Iterator[mlperf_accuracy.Record]:

@@ -16,7 +16,7 @@ def add_arguments(parser: Parser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Exit code 3 if something needed is missing (FAIL), else 0."""
     from harness.doctoring.examination import examine
-    from harness.findings import Level
+    from harness.doctoring.lines import Level
 
     lines = examine(Path(getattr(arguments, "out", "results")))
     width = max(len(line.name) for line in lines)

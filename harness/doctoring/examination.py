@@ -19,8 +19,8 @@ from harness.doctoring import runtimes as doctor_runtimes
 from harness.doctoring import sensors
 from harness.doctoring import speed as doctor_speed
 from harness.doctoring import threads as doctor_threads
+from harness.doctoring.lines import Level, Line
 from harness.errors import AssayError
-from harness.findings import Level, Line
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
 LEAST_MEMORY_BYTES = 2_000_000_000

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from harness.findings import Level, Line
+from harness.doctoring.lines import Level, Line
 
 TIMEOUT_S = 60.0
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ import os
 import time
 
 from harness import units
-from harness.findings import Level, Line
+from harness.doctoring.lines import Level, Line
 from harness.telemetry.recording import Recording
 from harness.telemetry.stream import beside
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness import peaks, units
+from harness.doctoring.lines import Level, Line
 from harness.errors import AssayError
-from harness.findings import Level, Line
 from harness.peak_kernels import COPY
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import units
-from harness.findings import Level, Line
+from harness.doctoring.lines import Level, Line
 
 ALLOCATORS = ("tcmalloc", "jemalloc", "mimalloc")
 BLOCKS = (8 << 20, 64 << 20)

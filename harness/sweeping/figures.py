@@ -7,7 +7,7 @@ import numpy as np
 from harness import summary
 from harness.bench import Bench
 from harness.core import Columns
-from harness.modes import Stage
+from harness.stages import Stage
 from harness.sweeping.capacity import over_by_block
 from harness.sweeping.results import Visit
 from harness.validity import asked, query_latency_ns

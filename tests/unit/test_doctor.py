@@ -8,8 +8,8 @@ import pytest
 from harness import conditions
 from harness.commands import doctor as command_doctor
 from harness.doctoring import examination as doctor
+from harness.doctoring.lines import Level, Line
 from harness.errors import ExitCode, MissingError
-from harness.findings import Level, Line
 from harness.flags import Parser
 
 CPU: dict[str, Any] = {

@@ -11,8 +11,8 @@ from harness import peaks
 from harness.doctoring import runtimes as doctor_runtimes
 from harness.doctoring import speed as doctor_speed
 from harness.doctoring import threads as doctor_threads
+from harness.doctoring.lines import Level, Line
 from harness.errors import MissingError
-from harness.findings import Level, Line
 from harness.peaks import Peak
 
 CPU: dict[str, Any] = {"usable_cores": 8, "logical_cores": 8, "physical_cores": 8, "quota_cores": None}

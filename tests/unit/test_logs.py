@@ -20,11 +20,12 @@ from harness.measure import Measured
 from harness.mlperf import accuracy as mlperf_accuracy
 from harness.mlperf import reader as mlperf_reader
 from harness.mlperf.accuracy_log import selected
-from harness.modes import Outcome, Stage
+from harness.modes import Outcome
 from harness.phases import Message
 from harness.plugins import load
 from harness.progress import Silent
 from harness.responses import Keep
+from harness.stages import Stage
 from harness.testing import simulate
 
 SMALL = Settings(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import modes
+from harness import modes, stages
 from harness.batching import Policy
 from harness.bench import Bench, _replaying, beside_the_round
 from harness.blank import BlankTask
@@ -18,11 +18,13 @@ from harness.config import RunConfig
 from harness.core import MS_NS, SECOND_NS, AccuracyLog, Columns, Limits, Reason, Seeds, Settings, Status, Traffic
 from harness.ending import NATURAL, RAN_OUT
 from harness.measure import Measured
-from harness.modes import Stage, generated_samples, meets_bound, phases, play
+from harness.modes import play
 from harness.phases import Message
 from harness.plugins import load
 from harness.progress import Silent
 from harness.responses import Keep
+from harness.stage_phases import phases, rows_of
+from harness.stages import Stage, generated_samples, meets_bound
 from harness.testing import simulate
 from harness.traffic_file import Recorded
 
@@ -80,7 +82,7 @@ def test_rows_that_are_unknown_stay_unknown_in_a_later_phase() -> None:
     """-1 is "not yet" and is not shifted; phases of sets that were never begun do not exist."""
     whole = stage("single-stream", replace(SMALL, mode="accuracy"))
     columns = whole.measured.columns
-    cut = modes._slice(columns, 0, 12)
+    cut = rows_of(columns, 0, 12)
     cut = replace(cut, done_ns=np.where(np.arange(12) == 11, -1, cut.done_ns))
     made = phases(replace(whole, measured=Measured(cut)), "AccuracyOnly", 0, 0)
     assert [len(phase.columns.sample) for phase in made] == [8, 4]
@@ -128,7 +130,7 @@ def test_the_bound_is_that_of_the_target_percentile_alone() -> None:
     assert meets_bound(columns, replace(SMALL, percentile=0.9, latency_bound_ns=91))
     assert not meets_bound(columns, replace(SMALL, percentile=0.9, latency_bound_ns=90))
     assert meets_bound(columns, replace(SMALL, latency_bound_ns=0))
-    assert not meets_bound(modes._slice(columns, 0, 0), replace(SMALL, latency_bound_ns=0))
+    assert not meets_bound(rows_of(columns, 0, 0), replace(SMALL, latency_bound_ns=0))
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -284,15 +286,15 @@ def test_a_recorded_trace_is_played_in_place_of_the_schedule() -> None:
     recorded = Recorded(np.arange(4), np.array([7, 2, 9, 2]), np.array([5, 10, 20, 40]))
     made = bench(traffic="t.json")
     made.recorded = recorded
-    traffic = modes._traffic(made, SMALL)
+    traffic = stages._traffic(made, SMALL)
     assert traffic.due_ns is not None
     assert (traffic.due_ns.tolist(), traffic.sample.tolist()) == ([0, 5, 15, 35], [7, 2, 9, 2])
     assert traffic.limits == Limits(0, 4)
-    assert len(modes._traffic(made, replace(SMALL, max_queries=3)).sample) == 3
-    assert len(modes._traffic(made, replace(SMALL, mode="accuracy")).sample) == 20
+    assert len(stages._traffic(made, replace(SMALL, max_queries=3)).sample) == 3
+    assert len(stages._traffic(made, replace(SMALL, mode="accuracy")).sample) == 20
     made = bench("offline", traffic="t.json")
     made.recorded = recorded
-    traffic = modes._traffic(made, SMALL)
+    traffic = stages._traffic(made, SMALL)
     assert traffic.due_ns is not None
     assert traffic.due_ns.tolist() == [0, 0, 0, 0]
 
@@ -317,10 +319,10 @@ def test_a_trace_is_as_long_as_it_is(config: dict[str, Any], scenario: str, leas
 def test_kept_answers_follow_the_mode() -> None:
     """All of an accuracy run; of a performance run those that the log asks for, counted from the samples made before."""
     made = bench()
-    assert modes._keep(made, replace(SMALL, mode="accuracy"), 7).every
-    assert modes._keep(made, SMALL, 7).log is None
+    assert stages.kept_answers(made, replace(SMALL, mode="accuracy"), 7).every
+    assert stages.kept_answers(made, SMALL, 7).log is None
     log = AccuracyLog(1, 0.0, 30)
-    keep = modes._keep(made, replace(SMALL, accuracy_log=log), 7)
+    keep = stages.kept_answers(made, replace(SMALL, accuracy_log=log), 7)
     assert (keep.log, keep.first, keep.expected, keep.every) == (log, 7, 100, False)
 
 
@@ -339,10 +341,10 @@ def test_the_rounds_table_is_shown_under_its_rules_only() -> None:
 def test_the_natural_end_is_told_by_its_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     """`run_stage` measures and says how it ended; an accuracy stage says nothing."""
     done = stage("single-stream", SMALL).measured
-    monkeypatch.setattr(modes, "measure", lambda *_: done)
+    monkeypatch.setattr(stages, "measure", lambda *_: done)
     made = bench("single-stream")
-    assert modes.run_stage(made, None, SMALL, "run").messages == (Message("generic_message", NATURAL),)  # type: ignore[arg-type]
-    assert modes.run_stage(made, None, replace(SMALL, mode="accuracy"), "accuracy").messages == ()  # type: ignore[arg-type]
+    assert stages.run_stage(made, None, SMALL, "run").messages == (Message("generic_message", NATURAL),)  # type: ignore[arg-type]
+    assert stages.run_stage(made, None, replace(SMALL, mode="accuracy"), "accuracy").messages == ()  # type: ignore[arg-type]
     assert set(made.timings) == {"run", "accuracy"}
 
 
@@ -351,7 +353,7 @@ def test_a_unique_run_that_was_stopped_did_not_run_out(monkeypatch: pytest.Monke
     settings = replace(SMALL, issue="unique")
     done = stage("single-stream", settings).measured
     made = bench("single-stream", issue="unique")
-    monkeypatch.setattr(modes, "measure", lambda *_: done)
-    assert modes.run_stage(made, None, settings, "run").messages == (Message("error_runtime", RAN_OUT),)  # type: ignore[arg-type]
-    monkeypatch.setattr(modes, "measure", lambda *_: Measured(modes._slice(done.columns, 0, 3), interrupted=True))
-    assert modes.run_stage(made, None, settings, "run").messages == ()  # type: ignore[arg-type]
+    monkeypatch.setattr(stages, "measure", lambda *_: done)
+    assert stages.run_stage(made, None, settings, "run").messages == (Message("error_runtime", RAN_OUT),)  # type: ignore[arg-type]
+    monkeypatch.setattr(stages, "measure", lambda *_: Measured(rows_of(done.columns, 0, 3), interrupted=True))
+    assert stages.run_stage(made, None, settings, "run").messages == ()  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from harness.doctoring.examination import examine
-from harness.findings import Level, Line
+from harness.doctoring.lines import Level, Line
 from harness.qualifying.check import Check, Context, Finding, Outcome
 
 OUTCOMES: dict[Level, Outcome] = {Level.OK: "PASS", Level.WARN: "WARN", Level.FAIL: "FAIL"}
