@@ -20,11 +20,12 @@ from unittest.mock import patch
 STREAM = Path(__file__).resolve().parent / "golden" / "nvml_stream.json"
 LIBRARY = "libnvidia-ml.so.1"
 
-SUCCESS, INVALID_ARGUMENT, NOT_SUPPORTED, INSUFFICIENT_SIZE, GPU_IS_LOST = 0, 2, 3, 7, 15
+SUCCESS, INVALID_ARGUMENT, NOT_SUPPORTED, INSUFFICIENT_SIZE, TIMEOUT, GPU_IS_LOST = 0, 2, 3, 7, 10, 15
 _SM, _MEMORY = 1, 2
 _CORRECTED = 0
 _VOLATILE = 0
 _SLOWDOWN, _SHUTDOWN = 1, 0
+_XID = 0x8
 
 
 class Refused(Exception):
@@ -46,6 +47,8 @@ class FakeNvml:
         self._now: list[dict[str, Any]] = [{} for _ in self._fixed]
         self._step = -1
         self.calls: list[str] = []
+        self._listened: set[int] = set()
+        self._xids: list[tuple[int, int]] = []
         self.advance()
 
     def advance(self) -> None:
@@ -54,6 +57,7 @@ class FakeNvml:
             self._step += 1
             for index, changes in self._steps[self._step].items():
                 self._now[int(index)] |= changes
+                self._xids += [(int(index), number) for number in changes.get("xid", ()) if int(index) in self._listened]
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """A function of the library, as ctypes gives one; AttributeError for what a driver does not have."""
@@ -103,8 +107,7 @@ class FakeNvml:
     def c_nvmlDeviceGetHandleByIndex_v2(self, index: Any, handle: Any) -> None:
         if self._now[index.value].get("lost"):
             raise Refused(GPU_IS_LOST)
-        number = ctypes.c_void_p(index.value + 1)
-        ctypes.memmove(ctypes.addressof(handle._obj), ctypes.byref(number), ctypes.sizeof(number))
+        _point(handle._obj, index.value + 1)
 
     def c_nvmlDeviceGetName(self, gpu: Any, text: Any, _size: Any) -> None:
         text.value = self._fix(gpu, "name").encode()
@@ -196,6 +199,26 @@ class FakeNvml:
             raise Refused(INSUFFICIENT_SIZE)
         for place, pid in enumerate(found):
             processes[place].pid, processes[place].usedGpuMemory = pid, 1 << 30
+
+    def c_nvmlEventSetCreate(self, events: Any) -> None:
+        _point(events._obj, 1)
+
+    def c_nvmlDeviceRegisterEvents(self, gpu: Any, kinds: Any, _events: Any) -> None:
+        if kinds.value != _XID or not self._fix(gpu, "tells_xid"):
+            raise Refused(NOT_SUPPORTED)
+        self._listened.add(self._index(gpu))
+
+    def c_nvmlEventSetWait_v2(self, _events: Any, told: Any, _milliseconds: Any) -> None:
+        if not self._xids:
+            raise Refused(TIMEOUT)
+        index, told._obj.eventData = self._xids.pop(0)
+        told._obj.eventType = _XID
+        _point(told._obj, index + 1)  # its first field is the GPU's handle
+
+
+def _point(place: Any, number: int) -> None:
+    """Write a pointer where a handle begins."""
+    ctypes.memmove(ctypes.addressof(place), ctypes.byref(ctypes.c_void_p(number)), ctypes.sizeof(ctypes.c_void_p))
 
 
 def _refusing(value: Any) -> Any:

@@ -22,14 +22,19 @@ def account(recording: Recording, from_ns: int, to_ns: int, *, samples: int = 0,
     if not recording.at_ns:
         return {"interval_s": recording.interval_s, **_NOTHING, "missing": dict(recording.missing)}
     spent, reason = energies.energy(recording, from_ns, to_ns, samples, device)
+    made = {**thinned(recording, from_ns), **meanwhile(recording, from_ns, to_ns), "energy": spent}
+    return made if spent else made | {"missing": made["missing"] | {"energy": reason}}
+
+
+def meanwhile(recording: Recording, from_ns: int, to_ns: int) -> dict[str, Any]:
+    """What is stored where several systems took turns: of the time as a whole, without columns, and without energy, which would be of all
+    of them."""
     return {
         "interval_s": recording.interval_s,
-        **thinned(recording, from_ns),
         "summary": summary(recording, from_ns, to_ns),
-        "missing": dict(recording.missing) | ({} if spent else {"energy": reason}),
+        "missing": dict(recording.missing),
         "throttled": [_told(each, from_ns) for each in stretches(recording) if each.to_ns > from_ns],
         "events": [{"at_s": (each.at_ns - from_ns) / 1e9, "what": each.what, "text": each.text} for each in recording.events],
-        "energy": spent,
         "facts": dict(recording.facts),
         "cost": cost(recording),
     }

@@ -70,7 +70,7 @@ FACTS: dict[str, Callable[[Any, Any], Any]] = {
     "name": lambda nvml, gpu: nvml.nvmlDeviceGetName(gpu),
     "uuid": lambda nvml, gpu: nvml.nvmlDeviceGetUUID(gpu),
     "serial": lambda nvml, gpu: nvml.nvmlDeviceGetSerial(gpu),
-    "bus_id": lambda nvml, gpu: _words(nvml.nvmlDeviceGetPciInfo(gpu).busId),
+    "bus_id": lambda nvml, gpu: bus_id(nvml, gpu),
     "sm_max_mhz": lambda nvml, gpu: nvml.nvmlDeviceGetMaxClockInfo(gpu, nvml.NVML_CLOCK_SM),
     "memory_max_mhz": lambda nvml, gpu: nvml.nvmlDeviceGetMaxClockInfo(gpu, nvml.NVML_CLOCK_MEM),
     "memory_total_bytes": lambda nvml, gpu: nvml.nvmlDeviceGetMemoryInfo(gpu).total,
@@ -86,8 +86,10 @@ FACTS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def _words(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+def bus_id(nvml: Any, gpu: Any) -> str:
+    """Its place on the PCI bus: "00000000:3B:00.0"."""
+    place = nvml.nvmlDeviceGetPciInfo(gpu).busId
+    return place.decode() if isinstance(place, bytes) else str(place)
 
 
 def users(nvml: Any, gpu: Any) -> Sequence[int]:

@@ -68,8 +68,7 @@ def _makers(pid: int, places: Places) -> dict[str, Callable[[], Source]]:
 
 
 def _gpu_makers(places: Places, tree: Any) -> dict[str, Callable[[], Source]]:
-    """One reason is enough where there is no GPU: then the kernel's log is not asked for its errors."""
-    from harness.telemetry.kernel_log import KernelLog
+    """One reason is enough where there is no GPU: then nobody is asked for its errors."""
     from harness.telemetry.nvidia import Gpus, open_library
 
     try:
@@ -77,7 +76,22 @@ def _gpu_makers(places: Places, tree: Any) -> dict[str, Callable[[], Source]]:
     except OSError as error:
         reason = error
         return {"gpu": lambda: _refuse(reason)}
-    return {"gpu": lambda: Gpus(nvml, places, tree), "gpu_xid_errors": lambda: KernelLog(places)}
+    return {"gpu": lambda: Gpus(nvml, places, tree), "gpu_xid_errors": lambda: _xid(nvml, places)}
+
+
+def _xid(nvml: Any, places: Places) -> Source:
+    """From the kernel's log, which says more of an error than its number; from the driver where this user may not read that."""
+    from harness.telemetry.gpu_events import GpuEvents
+    from harness.telemetry.kernel_log import KernelLog
+
+    try:
+        return KernelLog(places)
+    except OSError as error:
+        reason = str(error)
+    try:
+        return GpuEvents(nvml)
+    except OSError as error:
+        raise OSError(f"{reason}; {error}") from None
 
 
 def _refuse(reason: OSError) -> Source:

@@ -12,8 +12,10 @@ import pytest
 
 pytest.importorskip("pynvml")
 
+from harness.telemetry.gpu_events import GpuEvents
 from harness.telemetry.nvidia import LIBRARY, Gpus, open_library
 from harness.telemetry.process_tree import ProcessTree
+from harness.telemetry.sampler import open_sources
 from harness.telemetry.sources import Places
 from harness.telemetry.throttle_reasons import names, throttling
 from tests.fake_nvml import FakeNvml, replayed
@@ -180,3 +182,37 @@ def test_without_a_driver_there_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(ctypes, "CDLL", load)
     with pytest.raises(OSError, match="no NVIDIA driver here"):
         open_library()
+
+
+def test_xid_errors_are_told_by_the_driver_to_whoever_registers(fake: FakeNvml) -> None:
+    """Each with its number, its GPU by its place on the bus and the time of the reading; a GPU that tells none is a reason."""
+    source = GpuEvents(open_library())
+    counts = []
+    for step in range(17):
+        counts.append(source.read(step, False)["gpu_xid_errors"])
+        fake.advance()
+    assert counts == [0] * 12 + [2] * 4 + [3]
+    told = "GPU 00000000:3B:00.0: told by the driver"
+    assert [(event.at_ns, event.what, event.text) for event in source.events] == [
+        (12, "XID 48", told),
+        (12, "XID 63", told),
+        (16, "XID 79", told),
+    ]
+    assert source.missing == {"gpu_xid_errors": "gpu1: Not Supported"}
+
+
+def test_xid_errors_are_missing_with_both_reasons(fake: FakeNvml, tmp_path: Path) -> None:
+    """No kernel log that may be read, and no GPU that tells them."""
+    for gpu in fake._fixed:
+        gpu["tells_xid"] = False
+    missing: dict[str, str] = {}
+    open_sources(OWN, Places(kernel_log=tmp_path / "none"), missing)
+    assert "No such file" in missing["gpu_xid_errors"]
+    assert "tells no XID errors: gpu0: Not Supported" in missing["gpu_xid_errors"]
+
+
+def test_the_driver_tells_xid_errors_where_the_kernel_log_cannot_be_read(fake: FakeNvml, tmp_path: Path) -> None:
+    """As in a container."""
+    sources = open_sources(OWN, Places(kernel_log=tmp_path / "none"), {})
+    assert [type(source) for source in sources if "gpu_xid_errors" in source.units] == [GpuEvents]
+    assert fake.calls.count("nvmlDeviceRegisterEvents") == 2
