@@ -7,9 +7,12 @@ samples in the same order.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +29,8 @@ from harness.core import Int32
 from harness.errors import BackendError, Interrupted
 from harness.plain_runs import marks
 from harness.progress import Progress
+from harness.telemetry.account import meanwhile, warnings
+from harness.telemetry.stream import Stream, beside
 
 TRIAL_SAMPLES = 48
 """Samples of the stretch that tells how fast a candidate is, before the first block."""
@@ -39,13 +44,15 @@ LEAST_BATCHES, LEAST_QUERIES = 2, 32
 @dataclass(slots=True)
 class Compared:
     """A comparison and what else is to be told of it. `others_share`: of the cores, what other processes used meanwhile; `differences`:
-    between the environments of candidates, in sentences; `marks`: why the figures compare with nothing else."""
+    between the environments of candidates, in sentences; `marks`: why the figures compare with nothing else; `telemetry`: what was read
+    beside all of it, as `harness.telemetry.account.meanwhile` tells it."""
 
     comparison: Comparison
     warnings: list[str]
     others_share: float | None = None
     differences: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
+    telemetry: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run(
@@ -54,6 +61,7 @@ def run(
     """Measure and score `candidates`. `alternate`: never load two at once. Raises AssayError for what makes a comparison impossible; a
     candidate that fails while it is measured is a result."""
     with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(beside(os.getpid(), max(each.config.telemetry for each in candidates)))
         places = [Place(each, stack.enter_context(_seated(each, progress))) for each in candidates]
         differences.refuse([(each.name, each.facts) for each in places])
         turns = Turns(places, progress.note)
@@ -61,7 +69,7 @@ def run(
         _make_ready(places, progress)
         turns.load_all(alternate=alternate)
         plan = replace(plan, block_s=plan.block_s * LONGER) if turns.why else plan
-        return _compared(turns, reference, plan, progress, floor)
+        return _compared(turns, reference, plan, progress, floor, stream)
 
 
 @contextlib.contextmanager
@@ -83,10 +91,11 @@ def _make_ready(places: Sequence[Place], progress: Progress) -> None:
             place.ready = place.seat.ready()
 
 
-def _compared(turns: Turns, reference: int, plan: Plan, progress: Progress, floor: float) -> Compared:
+def _compared(turns: Turns, reference: int, plan: Plan, progress: Progress, floor: float, stream: Stream) -> Compared:
     places = turns.places
-    before = interference.cpu_time()
+    before, begun_ns = interference.cpu_time(), time.monotonic_ns()
     visits, ended = _measured(turns, reference, plan, progress)
+    ended_ns, recording = time.monotonic_ns(), stream.stop()
     others = interference.others_share(before, interference.cpu_time())
     scored = tuple(_candidate(turns, place, skip=ended == "interrupted") for place in places)
     stopped = ended == "interrupted" or any(each is None for each in scored)
@@ -99,8 +108,9 @@ def _compared(turns: Turns, reference: int, plan: Plan, progress: Progress, floo
         interrupted=stopped,
         alternated=turns.why,
     )
-    said = [*_warnings(plan, ended, others), *_alternated(turns, plan), *_of_all(places)]
-    return Compared(found, said, others, tuple(differences.said(found)), tuple(_marks(places)))
+    said = [*_warnings(plan, ended, others), *warnings(recording, begun_ns, ended_ns), *_alternated(turns, plan), *_of_all(places)]
+    read = meanwhile(recording, begun_ns, ended_ns)
+    return Compared(found, said, others, tuple(differences.said(found)), tuple(_marks(places)), read)
 
 
 # ------------------------------------------------------------------------------------------------------------------------ measuring

@@ -50,6 +50,7 @@ def record(compared: Compared, started: datetime, conditions: Mapping[str, Any],
         "conditions": conditions,
         "marks": list(compared.marks),
         "warnings": compared.warnings,
+        "telemetry": dict(compared.telemetry),
         "complete": not found.interrupted,
         "files": {"visits": VISITS_FILE},
     }

@@ -39,6 +39,7 @@ def record(swept: Swept, asked: Mapping[str, Any], repeat: int, run_id: str, sta
         "conditions": dict(swept.conditions),
         "marks": _marks(swept),
         "warnings": swept.warnings,
+        "telemetry": dict(swept.telemetry),
         "seconds": swept.seconds,
         "complete": swept.complete,
     }

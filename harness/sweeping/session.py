@@ -8,6 +8,7 @@ steadily slows all of them alike, whatever the search did.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -20,13 +21,16 @@ from harness.bench import Bench, batching_policy, prepare
 from harness.config import RunConfig
 from harness.errors import AssayError, Interrupted
 from harness.interference import WORTH_SAYING
-from harness.modes import Outcome, Stage, run_stage
+from harness.modes import Outcome
 from harness.progress import Progress
 from harness.rules import resolve
+from harness.stages import Stage, run_stage
 from harness.sweeping import offline, overload, rates
 from harness.sweeping.crews import Crews, crew_key
 from harness.sweeping.figures import as_visit
 from harness.sweeping.results import Line, Point, over
+from harness.telemetry.account import meanwhile, warnings
+from harness.telemetry.stream import Stream, beside
 
 BREAKS = ("worker_died", "hung")
 """Codes of reasons after which a crew is of no more use."""
@@ -50,6 +54,7 @@ class Swept:
     points: list[Point] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     conditions: Mapping[str, Any] = field(default_factory=dict)
+    telemetry: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     complete: bool = True
 
@@ -57,10 +62,16 @@ class Swept:
 def run(courses: Sequence[Course], repeat: int, most_rates: int, progress: Progress) -> Swept:
     """Measure every course, `repeat` times. Raises AssayError for what makes that impossible before the first point; from then on what
     happens to a point is a result, and Ctrl-C keeps what there is."""
+    with beside(os.getpid(), max(course.config.telemetry for course in courses)) as stream:
+        return _swept(courses, repeat, most_rates, progress, stream)
+
+
+def _swept(courses: Sequence[Course], repeat: int, most_rates: int, progress: Progress, stream: Stream) -> Swept:
     benches = _benches(courses, progress)
     lines = [_line(course, bench) for course, bench in zip(courses, benches, strict=True)]
     swept = Swept(lines, conditions=conditions.collect(session.ROOT))
     player = _Player(courses, benches, swept, most_rates)
+    begun_ns = time.monotonic_ns()
     try:
         with _ended_like_ctrl_c():
             for turn in range(repeat):
@@ -71,9 +82,12 @@ def run(courses: Sequence[Course], repeat: int, most_rates: int, progress: Progr
     finally:
         player.crews.close()
         swept.seconds = player.elapsed()
+    recording, ended_ns = stream.stop(), time.monotonic_ns()
+    swept.telemetry = meanwhile(recording, begun_ns, ended_ns)
     reached = {point.line for point in swept.points}
     swept.points += [Point(number, line.values) for number, line in enumerate(lines) if number not in reached]
-    swept.warnings += list(dict.fromkeys([*_disturbed(benches), *(line for bench in benches for line in bench.warnings)]))
+    read = warnings(recording, begun_ns, ended_ns)
+    swept.warnings += list(dict.fromkeys([*_disturbed(benches), *read, *(line for bench in benches for line in bench.warnings)]))
     return swept
 
 
