@@ -61,15 +61,19 @@ class Tally:
     mismatches: list[Mismatch] = field(default_factory=list)
     changed: list[Changed] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
+    best: dict[int, float] = field(default_factory=dict)
 
     def add(self, found: Sequence[Repeated], seconds: float) -> None:
-        """A slice of all workers. `rates`: rows a second in the full batches, a value for each cycle of each worker."""
+        """A slice of all workers. `rates`: rows a second in the full batches, a value for each cycle of each worker; `best`: the highest of
+        each worker."""
         self.seconds += seconds
         for each in found:
             self.calls, self.answers, self.wrong = self.calls + each.calls, self.answers + each.answers, self.wrong + each.wrong
             room = max(0, known_answers.MOST_TOLD - len(self.mismatches))
             self.mismatches += each.mismatches[:room]
-            self.rates += [each.full_rows / spent for spent in each.full_s if spent > 0]
+            rates = [each.full_rows / spent for spent in each.full_s if spent > 0]
+            self.rates += rates
+            self.best[each.worker] = max([self.best.get(each.worker, 0.0), *rates])
 
 
 class Examination:
@@ -82,6 +86,7 @@ class Examination:
         self.inputs: Inputs = known_answers.inputs(bench.task.samples, bench.policy)
         self.first: list[First] = self._call(known_answers.first, self.inputs)
         self.refused = _refused(self.first, self.inputs)
+        self.digests = tuple(known_answers.digest(each) for each in self.first)
         self._weights: list[Mapping[str, str] | None] = self._call(known_answers.weights)
         self._hashed_at = _now()
 

@@ -6,6 +6,7 @@ give many answers a second. Both are compared. The same rows are always asked in
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -265,6 +266,16 @@ def same(left: First, right: First) -> bool:
     """Whether two workers gave equal first answers, bit for bit."""
     pairs = zip(left.answers, right.answers, strict=True)
     return all(mine is not None and other is not None and _equal(mine, other) for mine, other in pairs if mine is not other)
+
+
+def digest(first: First) -> str:
+    """SHA-256 of all first answers of a worker, to tell whether another process gives the same."""
+    content = hashlib.sha256()
+    for answers in first.answers:
+        for name, values in sorted((answers or {}).items()):
+            content.update(f"{name} {values.dtype.str} {values.shape} ".encode())
+            content.update(values.tobytes())
+    return content.hexdigest()
 
 
 def _off(found: Answers, known: Answers, rows: int, tolerance: float) -> list[tuple[int, float]]:

@@ -40,7 +40,8 @@ _KEPT = ("_celsius", "_mhz", "_watts", "_ecc_corrected", "_ecc_uncorrected", "_r
 class Loop:
     """One turn. `seconds` of load; `rates` in `unit`; `wrong`: of `answers`, how many were not the known ones; `changed`: weights
     that changed; `told`: both in words; `errors`: samples that were not answered; `telemetry`: least, mean and most by column; `throttled`:
-    share of the loop by what was; `events`: such as XID errors."""
+    share of the loop by what was; `events`: such as XID errors; `known`: of each worker, the digest of the first answers that those of
+    this loop were compared with."""
 
     started_utc: str
     seconds: float
@@ -54,6 +55,7 @@ class Loop:
     telemetry: Mapping[str, Any] = field(default_factory=dict)
     throttled: Mapping[str, float] = field(default_factory=dict)
     events: Sequence[str] = ()
+    known: Sequence[str] = ()
 
     @property
     def rate(self) -> float:
@@ -96,10 +98,14 @@ def read(file: Path) -> Soak:
         record = json.loads(file.read_text(encoding="utf-8"))
         if record["schema"] != SCHEMA or not intact(record):
             raise ValueError(f"schema {record['schema']}, or changed since")
-        loops = tuple(Loop(**each | {name: tuple(each[name]) for name in ("rates", "told", "events")}) for each in record["loops"])
+        loops = tuple(_loop(each) for each in record["loops"])
         return Soak(record["planned_s"], loops, tuple(record["sessions"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{file} is no soak: {error}", "qualify again from the beginning") from error
+
+
+def _loop(stored: dict[str, Any]) -> Loop:
+    return Loop(**stored | {name: tuple(stored.get(name, ())) for name in ("rates", "told", "events", "known")})
 
 
 @contextmanager
@@ -130,6 +136,7 @@ def _repeat(context: Context, known: Examination, seconds: float) -> Loop:
         after.wrong - before.wrong,
         len(after.changed) - len(before.changed),
         told=tuple(told),
+        known=known.digests,
     )
     return _with_telemetry(made, context, start_ns)
 

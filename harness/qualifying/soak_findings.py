@@ -33,6 +33,7 @@ def findings(found: Soak) -> list[Finding]:
         _errors(loops),
         _throttled(loops),
         *_events(loops),
+        *_sessions(found),
     ]
     return [*made, *_plateaus(loops), *_counters(loops)]
 
@@ -110,6 +111,28 @@ def _events(loops: Sequence[Loop]) -> Iterator[Finding]:
     if said:
         step = "look the number up in NVIDIA's list of XID errors; some want a reset, some another board"
         yield _none("DEVICE_EVENTS", "soak_events", f"{len(said)} events: {said[0]}", len(said), "events", len(loops), step, said)
+
+
+def _sessions(found: Soak) -> Iterator[Finding]:
+    """Whether what was asked again after an interruption was answered as before it. No more than a warning: an update of the software in
+    between may change answers, too."""
+    known = [(loop.started_utc, loop.known) for loop in found.loops if loop.known]
+    if len(found.sessions) < 2 or not known:
+        return
+    first, others = known[0][1], {each for _, each in known}
+    name, code = "soak_sessions", "ANSWERS_CHANGED"
+    if len(others) == 1:
+        text = f"the first answers of {units.plural(len(found.sessions), 'session')} are the same"
+        yield Finding(code, name, "PASS", text, n=len(found.sessions), required=False)
+    elif any(len(each) != len(first) for each in others):
+        text = "sessions had unequally many workers, whose answers are not compared"
+        yield Finding(code, name, "SKIP", text, n=len(found.sessions), required=False)
+    else:
+        since, other = next((when, each) for when, each in known if each != first)
+        who = [f"worker {number}" for number, (before, after) in enumerate(zip(first, other, strict=True)) if before != after]
+        text = f"{', '.join(who)} answered otherwise from {since} on than before the interruption"
+        step = "if no software changed in between, qualify from the beginning, and test memory if it returns"
+        yield Finding(code, name, "WARN", text, n=len(found.sessions), required=False, next_step=step)
 
 
 def _plateaus(loops: Sequence[Loop]) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ import pytest
 
 from harness.config import RunConfig
 from harness.core import Model
-from harness.findings import Level, Line
+from harness.doctoring.lines import Level, Line
 from harness.interference import CpuTime
 from harness.progress import Silent
 from harness.qualifying import levels
@@ -220,6 +220,13 @@ def test_heat_quota_and_stolen_time_have_codes_of_their_own() -> None:
     assert found["CPU_STOLEN"].measured == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize(("share", "outcome"), [(0.04, "PASS"), (0.06, "FAIL")])
+def test_guests_of_the_host_may_take_as_much_as_other_processes(share: float, outcome: str) -> None:
+    """5 % of the time, as `others_cpu_share`."""
+    found = {each.code: each for each in sensors.held_back(_recorded(steal_share=[share] * 10))}
+    assert found["CPU_STOLEN"].outcome == outcome
+
+
 # ---------------------------------------------------------------------------------------------------------------------------- GPUs
 
 
@@ -278,6 +285,24 @@ def test_rows_that_cannot_be_replaced_and_xid_errors_fail() -> None:
     recording = replace(_recorded(4, gpu0_sm_mhz=[1.0] * 4), events=[Event(S, "XID 79", "GPU has fallen off the bus")])
     found = {each.name: each for each in gpu.findings(recording, "gpu0")}
     assert (found["gpu0_xid"].outcome, found["gpu0_xid"].code) == ("FAIL", "GPU_XID")
+
+
+@pytest.mark.parametrize(
+    ("text", "fails"),
+    [("GPU 0000:3b:00: pid=12, fallen off the bus", True), ("GPU 0000:af:00: off", False), ("GPU unknown: told by the driver", True)],
+)
+def test_an_xid_error_accuses_the_gpu_that_it_names(text: str, fails: bool) -> None:
+    """By its place on the bus, however it is written; one that names none accuses all."""
+    columns = {"gpu_xid_errors": [1.0] * 4}
+    recording = replace(_recorded(4, **columns), facts={"gpu0": {"bus_id": "00000000:3B:00.0"}}, events=[Event(S, "XID 79", text)])
+    found = {each.name: each for each in gpu.findings(recording, "gpu0")}
+    assert (found["gpu0_xid"].outcome == "FAIL", found["gpu0_xid"].measured) == (fails, float(fails))
+
+
+def test_a_lost_gpu_is_shown_with_the_error_that_its_driver_told() -> None:
+    """XID 79: it has fallen off the bus."""
+    lost = replace(_recorded(1, gpu0_sm_mhz=[1.0]), missing={"gpu0": "the GPU is lost"}, events=[Event(S, "XID 79", "GPU 0000:3b:00: off")])
+    assert [each.code for each in gpu.findings(lost, "gpu0")] == ["GPU_LOST", "GPU_XID"]
 
 
 def test_a_machine_without_gpu_skips_unless_one_was_asked_for(tmp_path: Path) -> None:

@@ -229,6 +229,18 @@ def test_findings_about_answers_that_changed() -> None:
     assert (made["repeat_throughput"].expected, made["repeat_throughput"].n) == (None, 2)
 
 
+def test_the_slowest_worker_at_its_fastest_is_held_against_the_baseline() -> None:
+    """Others only take time away: of three cycles of each worker the fastest counts, and of the workers the slowest, by its number."""
+    tally = Tally()
+    cycles = {0: (1.0, 0.5, 0.8), 1: (2.0, 0.625, 0.7)}
+    tally.add([Repeated(worker, 3, 60, 20, spent, 0) for worker, spent in cycles.items()], 3.0)
+    made = {each.name: each for each in check._speed(SimpleNamespace(tally=tally))}  # type: ignore[arg-type]
+    fastest = made["repeat_fastest"]
+    assert (fastest.measured, fastest.code, fastest.better, fastest.expected, fastest.n) == (32.0, "THROUGHPUT_LOW", "higher", None, 6)
+    assert "by worker 1, the slowest of 2: 32.0 samples/s" in fastest.text
+    assert fastest.details["workers"] == {"0": 40.0, "1": 32.0}
+
+
 def test_the_text_says_what_a_clean_result_excludes() -> None:
     """None in n: fewer than 3 in n with 95 % confidence."""
     tally = Tally(answers=30_000, seconds=9.0)

@@ -15,6 +15,7 @@ from harness.errors import DataError
 from harness.progress import Silent
 from harness.qualifying import soak_findings
 from harness.qualifying.check import Context, Finding
+from harness.qualifying.sealing import sealed
 from harness.qualifying.soak import LOOP_S, Loop, Soak, read, soak
 from harness.qualifying.soak import load as load_of
 
@@ -127,3 +128,26 @@ def test_heat_counters_and_throttling_are_looked_at() -> None:
     held = shown(*[LOOP] * 9, replace(LOOP, throttled={"gpu0": 0.5}))["soak_throttled"]
     assert (held.outcome, held.code, held.measured) == ("FAIL", "GPU_THROTTLED", pytest.approx(0.05))
     assert shown(replace(LOOP, events=("xid: 79",)))["soak_events"].code == "DEVICE_EVENTS"
+
+
+@pytest.mark.parametrize(
+    ("after", "outcome", "word"),
+    [(("a", "b"), "PASS", "the same"), (("a", "c"), "WARN", "worker 1 answered otherwise"), (("a",), "SKIP", "unequally many workers")],
+)
+def test_answers_are_compared_over_an_interruption(after: tuple[str, ...], outcome: str, word: str) -> None:
+    """By the digests of the first answers of each worker, before it and after it; one session says nothing of it."""
+    loops = (replace(LOOP, known=("a", "b")), replace(LOOP, known=after))
+    found = {each.name: each for each in soak_findings.findings(Soak(900.0, loops, (0, 1)))}["soak_sessions"]
+    assert (found.outcome, found.code, found.required) == (outcome, "ANSWERS_CHANGED", False)
+    assert word in found.text
+    assert "soak_sessions" not in shown(*loops)
+
+
+def test_snapshots_of_before_there_were_digests_are_gone_on_with(tmp_path: Path) -> None:
+    """Loops without `known` are read, and nothing is said of what was answered before."""
+    soak(context(tmp_path, 30.0), lambda seconds: LOOP)
+    record = json.loads((tmp_path / "soak.json").read_text())
+    del record["loops"][0]["known"], record["sha256"]
+    (tmp_path / "soak.json").write_text(json.dumps(sealed(record)))
+    found = soak(context(tmp_path, 60.0), lambda seconds: LOOP)
+    assert (len(found.loops), "soak_sessions" in {each.name for each in soak_findings.findings(found)}) == (2, False)

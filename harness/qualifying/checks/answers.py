@@ -157,9 +157,30 @@ def _speed(found: Examination) -> Iterator[Finding]:
         next_step="see clocks, heat and other work; compare the workers with each other",
         details={"values": rates[::every]},
     )
+    yield _fastest(found)
     spread = 1.4826 * statistics.median(abs(rate - middle) for rate in rates) / middle
     text = f"the same work varies by {units.share(spread)} (standard deviation by the median absolute one)"
     yield Finding("NOISY", "repeat_spread", "PASS", text, spread, "1", len(rates), required=False)
+
+
+def _fastest(found: Examination) -> Finding:
+    """What the slowest worker reaches when nothing disturbs it. Others on the machine can only take time away, so the best of many is
+    steadier than their median, and shows a worker that is slow by itself."""
+    best = found.tally.best
+    worker = min(best, key=lambda each: best[each])
+    who = f" by worker {worker}, the slowest of {len(best)}" if len(best) > 1 else ""
+    return Finding(
+        code="THROUGHPUT_LOW",
+        name="repeat_fastest",
+        outcome="PASS",
+        text=f"the same batches at their fastest{who}: {units.rate(best[worker], 'samples/s')}",
+        measured=best[worker],
+        unit="samples/s",
+        n=len(found.tally.rates),
+        better="higher",
+        next_step="the worker is slow even when nobody disturbs it: see clocks, heat, and the cores or the device that it has",
+        details={"workers": {str(each): rate for each, rate in best.items()}},
+    )
 
 
 ANSWERS = Check(

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness import units
 from harness.qualifying.check import Check, Context, Finding, Outcome
-from harness.telemetry.recording import Recording
+from harness.telemetry.recording import Event, Recording
 from harness.telemetry.throttle_reasons import names
 
 BUSY = 0.5
@@ -16,6 +16,7 @@ BUSY = 0.5
 HOT_BITS = 0x8 | 0x20 | 0x40 | 0x80
 """Slowdown by hardware or heat, and the power brake. The power cap (0x4) is what a GPU at full load runs into, and only told."""
 _GPU = re.compile(r"gpu\d+")
+_BUS = re.compile(r"\b([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\b", re.IGNORECASE)
 
 
 def run(context: Context) -> list[Finding]:
@@ -35,10 +36,12 @@ def findings(recording: Recording, gpu: str) -> Iterator[Finding]:
     if reason := recording.missing.get(gpu):
         step = "look at the kernel log for XID errors; reset or replace the GPU"
         yield Finding("GPU_LOST", f"{gpu}_present", "FAIL", f"{gpu}: {reason}", next_step=step)
+        yield from _xid(recording, gpu, facts)
         return
     driver = recording.facts.get("nvidia_driver", "unknown")
     yield Finding("GPU_LOST", f"{gpu}_present", "PASS", f"{gpu}: {facts.get('name', 'unnamed')}, driver {driver}", details=dict(facts))
     yield from _errors(recording, gpu, facts)
+    yield from _xid(recording, gpu, facts)
     yield _throttled(recording, gpu)
     yield _clock(recording, gpu, facts)
     yield from _link(recording, gpu, facts)
@@ -49,7 +52,7 @@ def findings(recording: Recording, gpu: str) -> Iterator[Finding]:
 
 
 def _errors(recording: Recording, gpu: str, facts: Mapping[str, Any]) -> Iterator[Finding]:
-    """Memory errors since the driver was loaded, rows that could not be replaced, and XID errors since the first reading."""
+    """Memory errors since the driver was loaded, and rows that could not be replaced."""
     uncorrected = _last(recording, f"{gpu}_ecc_uncorrected")
     corrected = _last(recording, f"{gpu}_ecc_corrected") or 0.0
     step = "reset the GPU; if errors return, replace it"
@@ -64,10 +67,26 @@ def _errors(recording: Recording, gpu: str, facts: Mapping[str, Any]) -> Iterato
         yield Finding("ECC_ERRORS", f"{gpu}_rows", "FAIL", text, next_step="replace the GPU")
     elif facts.get("row_remap_pending"):
         yield Finding("ECC_ERRORS", f"{gpu}_rows", "WARN", f"{gpu}: a row of its memory is to be replaced", next_step="reset the GPU")
-    xid = [event for event in recording.events if "XID" in event.what.upper()]
-    text = f"{units.plural(len(xid), 'XID error')} in the kernel log meanwhile" + (f": {xid[0].text}" if xid else "")
+
+
+def _xid(recording: Recording, gpu: str, facts: Mapping[str, Any]) -> Iterator[Finding]:
+    """XID errors since the first reading; nothing is said where nobody tells them."""
+    xid = [event for event in recording.events if event.what.startswith("XID") and _accuses(event, facts)]
+    text = f"{gpu}: {units.plural(len(xid), 'XID error')} told by the driver meanwhile" + (f": {xid[0].what}, {xid[0].text}" if xid else "")
     if xid or recording.columns.get("gpu_xid_errors"):
         yield _counted("GPU_XID", f"{gpu}_xid", text, float(len(xid)), "errors", "look the number up in NVIDIA's list of XID errors")
+
+
+def _accuses(event: Event, facts: Mapping[str, Any]) -> bool:
+    """Whether an event is of this GPU. Where its place on the bus, or that of the GPU, is not known, it may be."""
+    there, here = _place(event.text), _place(str(facts.get("bus_id", "")))
+    return there is None or here is None or there == here
+
+
+def _place(text: str) -> tuple[int, ...] | None:
+    """Domain, bus and device: of "00000000:3B:00.0", and of "GPU 0000:3b:00: ...", (0, 0x3b, 0)."""
+    found = _BUS.search(text)
+    return tuple(int(part, 16) for part in found.groups()) if found else None
 
 
 def _counted(code: str, name: str, text: str, count: float, unit: str, step: str) -> Finding:

@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Iterator
 
-from harness import units
+from harness import interference, units
 from harness.qualifying.check import Check, Context, Finding
 from harness.qualifying.shares import at_most
 from harness.telemetry.recording import Recording
@@ -83,7 +83,8 @@ def held_back(recording: Recording) -> Iterator[Finding]:
         yield _share(code, name, f"{reason} of the CPU", share, step)
     if stolen := [value for value in recording.columns.get("steal_share", ()) if value is not None]:
         share = sum(stolen) / len(stolen)
-        yield _share("CPU_STOLEN", "cpu_stolen", "time that the host gave to other guests", share, "move to a host that is not oversold")
+        text = f"time that the host gave to other guests: {units.share(share)} of the time"
+        yield at_most("CPU_STOLEN", "cpu_stolen", share, interference.WORTH_SAYING, text, "move to a host that is not oversold")
 
 
 _KINDS = (
