@@ -84,7 +84,15 @@ def prepare(config: RunConfig, progress: Progress) -> Bench:
     if table := beside_the_round(config, scenario, settings, len(task.samples)):
         progress.note(table)
     timings["prepare"] = time.monotonic() - start
-    return Bench(config, scenario, task, model, settings, policy, progress, recorded, timings)
+    return Bench(config, scenario, task, model, settings, policy, progress, recorded, timings, _without_use(config))
+
+
+def _without_use(config: RunConfig) -> list[str]:
+    """Warnings of what was given and is not looked at."""
+    info, precision, _ = plugins.find_backend(config.backend)
+    if config.calibration is None or inputs.reads_calibration(precision, info.calibrated):
+        return []
+    return [f"--calibration {config.calibration} was not read: {config.backend} needs no calibration"]
 
 
 def batching_policy(config: RunConfig) -> Policy:

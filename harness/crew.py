@@ -12,7 +12,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
 from typing import Any, Protocol
@@ -151,9 +151,21 @@ REFILL_AHEAD = 65_536
 """Rows of a closed loop kept in stock: more than workers can serve between two ticks."""
 
 
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """A process that begins inside is born with SIGINT blocked, until it can ignore it: Ctrl-C while it imports would end it with a
+    traceback. What arrives here meanwhile is handled at the end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _process_main(spec: WorkerSpec, pipe: connection.Connection) -> None:
     """A worker process: obey orders from the pipe until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     if spec.cores is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, spec.cores)
     worker = Worker(spec)
@@ -185,7 +197,8 @@ class ProcessCrew:
         for spec in specs:
             ours, theirs = context.Pipe()
             process = context.Process(target=_process_main, args=(spec, theirs), name=f"assay-worker-{spec.worker}", daemon=True)
-            process.start()
+            with _interrupts_held():
+                process.start()
             theirs.close()
             self._pipes.append(ours)
             self._processes.append(process)

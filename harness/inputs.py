@@ -101,7 +101,7 @@ def calibration_for(config: RunConfig, task: Task, precision: str, calibrated: t
     does without where there is none. Raises MissingError where samples are needed and the task has none, or the user named a file."""
     if precision in calibrated:
         return calibration(config, task)
-    if not (calibrated and precision.startswith("int8")):
+    if not reads_calibration(precision, calibrated):
         return None
     try:
         return calibration(config, task)
@@ -109,6 +109,11 @@ def calibration_for(config: RunConfig, task: Task, precision: str, calibrated: t
         if config.calibration is not None:
             raise
         return None
+
+
+def reads_calibration(precision: str, calibrated: tuple[str, ...]) -> bool:
+    """Whether a precision has a use for calibration samples, where its backend has these `calibrated` ones."""
+    return precision in calibrated or (bool(calibrated) and precision.startswith("int8"))
 
 
 def calibration(config: RunConfig, task: Task) -> Calibration:

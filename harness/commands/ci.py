@@ -186,13 +186,14 @@ def _record(arguments: argparse.Namespace) -> int:
     from harness.history.commit import checked_out
     from harness.history.connection import find_file
     from harness.history.database import History
-    from harness.history.importing import import_folders
+    from harness.history.importing import find, import_folders
 
+    try:
+        runs = find(arguments.runs)  # before there is a history: none is begun for a folder without runs
+    except MissingError as error:  # it names the flag of `history`
+        raise MissingError(str(error).removeprefix("--import: "), error.cure) from error
     with History(find_file(arguments.db)) as history:
-        try:
-            found = import_folders(history, arguments.runs, arguments.branch, arguments.machine, checked_out(Path.cwd()))
-        except MissingError as error:  # it names the flag of `history`
-            raise MissingError(str(error).removeprefix("--import: "), error.cure) from error
+        found = import_folders(history, runs, arguments.branch, arguments.machine, checked_out(Path.cwd()))
         print(f"{units.plural(len(found.new), 'run')} recorded in {history.file}, {len(found.known)} known already")
     for folder, why in found.failed:
         print(f"not recorded: {folder}: {why}")

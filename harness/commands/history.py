@@ -55,10 +55,13 @@ def add_arguments(parser: Parser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Change the history first, then show it. Raises UsageError, MissingError and DataError."""
+    from harness.history import importing
     from harness.history.connection import find_file
     from harness.history.database import History
 
     _refuse(arguments)
+    if arguments.imported:
+        arguments.imported = importing.find(arguments.imported)  # before there is a history: none is begun for a folder without runs
     changing = arguments.imported or arguments.merge
     with History(find_file(arguments.db), make=bool(changing)) as history:
         if changing or arguments.prune:

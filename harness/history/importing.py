@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def import_folders(history: History, given: Sequence[Path], branch: str = "", ma
     """Record every run in and below these folders. One that is damaged is listed, and keeps no other from being recorded. `commit`: what is
     checked out; runs that began after it was made are of it, older ones of the commit they name themselves. Raises MissingError for a
     folder that is not there or holds no run, before anything is recorded, and for the history's file."""
-    found = list(_runs(given))
+    found = find(given)
     new: list[Path] = []
     known: list[Path] = []
     failed: list[tuple[Path, str]] = []
@@ -60,14 +60,13 @@ def _origin(began: str, branch: str, commit: Commit | None) -> dict[str, Any]:
     return {"commit": commit.sha, "committed_utc": commit.committed_utc, "branch": branch or commit.branch, "dirty": commit.dirty}
 
 
-def _runs(given: Iterable[Path]) -> Iterator[Path]:
-    """Folders that hold a run.json, each once, in the order of their names. Raises MissingError."""
-    seen = set()
+def find(given: Iterable[Path]) -> list[Path]:
+    """Folders in and below these that hold a run.json, each once, in the order of their names. Raises MissingError."""
+    runs: dict[Path, Path] = {}
     for folder in given:
         found = [folder] if (folder / store.RUN_FILE).is_file() else sorted(file.parent for file in folder.rglob(store.RUN_FILE))
         if not found:
             raise MissingError(f"--import: {folder} holds no finished run", "name the folder of a run, or one that such folders lie in")
         for each in found:
-            if (place := each.resolve()) not in seen:
-                seen.add(place)
-                yield each
+            runs.setdefault(each.resolve(), each)
+    return list(runs.values())

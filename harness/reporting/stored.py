@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import intervals, store
+from harness import card, intervals, store
 from harness.core import Run
 from harness.document import Document
 from harness.errors import DataError, MissingError
@@ -71,7 +71,18 @@ def is_run(file: Path) -> bool:
 
 def read(file: Path) -> Run | Document:
     """The run, or the document made of anything else. Raises DataError for what is damaged or of another version."""
-    return store.read_run(file) if is_run(file) else document(file)
+    return _run(file) if is_run(file) else document(file)
+
+
+def _run(file: Path) -> Run:
+    """A run whose record has all that a report shows. Raises DataError with the name of what it lacks."""
+    run = store.read_run(file)
+    try:
+        card.make(run)
+    except KeyError as error:
+        cure = "it is of another version of Assay, or was edited: run it again"
+        raise DataError(f"{file} lacks {error.args[0]}, which a report shows", cure) from error
+    return run
 
 
 def document(file: Path) -> Document:

@@ -11,8 +11,8 @@ import tiny_tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import calibration, inputs, plugins
-from harness.config import RunConfig
+from harness import bench, calibration, inputs, plugins
+from harness.config import RunConfig, load
 from harness.core import Calibrated, Samples, TaskOptions
 from harness.datafiles import read_squad
 from harness.errors import MissingError, UsageError
@@ -261,3 +261,12 @@ def test_official_training_samples_share_no_context_with_the_dev_set(tmp_path: P
     assert not set(rows(found.samples)) & set(rows(asked.samples))
     scored = {paragraph["context"] for article in dev["data"] for paragraph in article["paragraphs"]}
     assert not scored & set(read_squad(tmp_path / "train-v1.1.partial.json").contexts)
+
+
+@pytest.mark.parametrize(("backend", "said"), [("pytorch:fp32", True), ("onnxruntime:int8", False), ("onnxruntime:int8-static", False)])
+def test_a_calibration_file_that_nobody_reads_is_told(backend: str, said: bool, tmp_path: Path) -> None:
+    """A run in FP32 warns that it was not read; INT8 is calibrated, or checked, with it."""
+    file = tmp_path / "train.csv"
+    file.write_text("text,label\nfine,positive\n")
+    warnings = bench._without_use(load({"backend": backend, "task": "sst2", "calibration": str(file)}))
+    assert [str(file) in each and "was not read" in each for each in warnings] == ([True] if said else [])

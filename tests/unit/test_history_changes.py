@@ -11,9 +11,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from harness import store
+from harness import cli, store
 from harness.core import Run
-from harness.errors import DataError, MissingError, UsageError
+from harness.errors import DataError, ExitCode, MissingError, UsageError
 from harness.history import schema
 from harness.history.commit import Commit, checked_out
 from harness.history.database import History
@@ -114,6 +114,14 @@ def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
         with pytest.raises(MissingError, match="empty holds no finished run"):
             import_folders(history, [good, tmp_path / "empty"])
         assert history.series() == []
+
+
+@pytest.mark.parametrize("words", [["ci", "record"], ["history", "--import"]])
+def test_no_history_is_begun_for_a_folder_without_runs(words: list[str], tmp_path: Path) -> None:
+    """The mistake leaves no file behind that a later command would take for a history."""
+    (tmp_path / "empty").mkdir()
+    assert cli.main([*words, str(tmp_path / "empty"), "--db", str(tmp_path / "h.db")]) == ExitCode.MISSING
+    assert not (tmp_path / "h.db").exists()
 
 
 def test_runs_made_since_are_of_the_commit_that_is_checked_out(tmp_path: Path) -> None:

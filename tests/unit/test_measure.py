@@ -100,6 +100,15 @@ def test_processes_answer_every_sample_and_keep_the_answers(backend_file: str) -
     assert {row: answer["logits"].tolist() for row, answer in measured.answers.items()} == {i: [i, -i] for i in range(ROWS)}
 
 
+def test_ctrl_c_while_workers_start_is_the_parents(backend_file: str) -> None:
+    """A process that is still importing is interrupted as its whole group is by Ctrl-C, and goes on to serve."""
+    crew = ProcessCrew([spec(backend_file, "good", i) for i in range(2)])
+    for process in crew._processes:
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGINT)
+    assert not serve(crew, watch()).reasons
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [

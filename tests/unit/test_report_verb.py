@@ -10,6 +10,7 @@ import pytest
 
 from harness import cli, store
 from harness.core import Run
+from harness.errors import DataError
 from harness.reporting import stored as stored_results
 from tests import example_documents, example_runs
 
@@ -141,3 +142,12 @@ def test_the_examples_can_be_read(folder: Path, capsys: pytest.CaptureFixture[st
     assert len(capsys.readouterr().out) > 200
     (record,) = folder.glob("*.json")
     assert '"/' not in record.read_text(encoding="utf-8")
+
+
+def test_a_record_that_lacks_what_is_shown_is_named_with_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run.json of another version, or edited: its name and the key, no internal error."""
+    conditions = dict(example_runs.VALID.conditions) | {"git": {"dirty": True}}
+    folder = stored(tmp_path / "run", example_runs.changed(example_runs.VALID, conditions=conditions))
+    assert report(folder) == DataError.exit_code
+    said = capsys.readouterr().err
+    assert f"{folder / 'run.json'} lacks commit, which a report shows" in said
