@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from statistics import median
 from typing import Any
 
 from harness import bench as benches
@@ -62,10 +63,11 @@ class Tally:
     changed: list[Changed] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     best: dict[int, float] = field(default_factory=dict)
+    stretches: list[tuple[float, ...]] = field(default_factory=list)
 
     def add(self, found: Sequence[Repeated], seconds: float) -> None:
         """A slice of all workers. `rates`: rows a second in the full batches, a value for each cycle of each worker; `best`: the highest of
-        each worker."""
+        each worker; `stretches`: of each slice the median rate of every worker."""
         self.seconds += seconds
         for each in found:
             self.calls, self.answers, self.wrong = self.calls + each.calls, self.answers + each.answers, self.wrong + each.wrong
@@ -74,6 +76,9 @@ class Tally:
             rates = [each.full_rows / spent for spent in each.full_s if spent > 0]
             self.rates += rates
             self.best[each.worker] = max([self.best.get(each.worker, 0.0), *rates])
+        medians = [median(each.full_rows / spent for spent in each.full_s if spent > 0) for each in found if any(each.full_s)]
+        if len(medians) == len(found) and min(medians) > 0:
+            self.stretches.append(tuple(medians))
 
 
 class Examination:
@@ -95,9 +100,14 @@ class Examination:
         return all(each is not None for each in self._weights)
 
     @property
+    def alike(self) -> bool:
+        """Whether all workers have equally many cores."""
+        return len({len(each.cores) for each in self.first}) == 1
+
+    @property
     def agree(self) -> bool | None:
         """Whether workers with equally many cores gave equal first answers; None where there is one worker, or they are unequal."""
-        if len(self.first) < 2 or len({len(each.cores) for each in self.first}) > 1:
+        if len(self.first) < 2 or not self.alike:
             return None
         return all(known_answers.same(each, self.first[0]) for each in self.first[1:])
 

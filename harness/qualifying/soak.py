@@ -5,6 +5,7 @@ The soak's own time counts, not that of a wall clock: one that was interrupted g
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,7 +42,7 @@ class Loop:
     """One turn. `seconds` of load; `rates` in `unit`; `wrong`: of `answers`, how many were not the known ones; `changed`: weights
     that changed; `told`: both in words; `errors`: samples that were not answered; `telemetry`: least, mean and most by column; `throttled`:
     share of the loop by what was; `events`: such as XID errors; `known`: of each worker, the digest of the first answers that those of
-    this loop were compared with."""
+    this loop were compared with; `workers`: the rate of each, empty where they are not alike."""
 
     started_utc: str
     seconds: float
@@ -56,6 +57,7 @@ class Loop:
     throttled: Mapping[str, float] = field(default_factory=dict)
     events: Sequence[str] = ()
     known: Sequence[str] = ()
+    workers: Sequence[float] = ()
 
     @property
     def rate(self) -> float:
@@ -105,7 +107,7 @@ def read(file: Path) -> Soak:
 
 
 def _loop(stored: dict[str, Any]) -> Loop:
-    return Loop(**stored | {name: tuple(stored.get(name, ())) for name in ("rates", "told", "events", "known")})
+    return Loop(**stored | {name: tuple(stored.get(name, ())) for name in ("rates", "told", "events", "known", "workers")})
 
 
 @contextmanager
@@ -122,7 +124,7 @@ def load(context: Context) -> Iterator[Turn]:
 
 def _repeat(context: Context, known: Examination, seconds: float) -> Loop:
     """What the examination found more than before."""
-    before = replace(known.tally, mismatches=list(known.tally.mismatches), changed=list(known.tally.changed), rates=list(known.tally.rates))
+    before = copy.deepcopy(known.tally)
     started, start_ns = datetime.now(UTC), time.monotonic_ns()
     after = known.repeat(seconds)
     told = [_mismatch(each) for each in after.mismatches[len(before.mismatches) :]]
@@ -137,6 +139,7 @@ def _repeat(context: Context, known: Examination, seconds: float) -> Loop:
         len(after.changed) - len(before.changed),
         told=tuple(told),
         known=known.digests,
+        workers=after.stretches[-1] if known.alike and len(after.stretches) > len(before.stretches) else (),
     )
     return _with_telemetry(made, context, start_ns)
 

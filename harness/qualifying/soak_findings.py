@@ -8,6 +8,7 @@ from statistics import median
 import numpy as np
 
 from harness import units
+from harness.qualifying import worker_speed
 from harness.qualifying.check import Finding, Outcome
 from harness.qualifying.soak import Loop, Soak
 from harness.steady import DRIFT, TREND_P, mann_kendall, theil_sen
@@ -33,6 +34,7 @@ def findings(found: Soak) -> list[Finding]:
         _errors(loops),
         _throttled(loops),
         *_events(loops),
+        *_workers(loops),
         *_sessions(found),
     ]
     return [*made, *_plateaus(loops), *_counters(loops)]
@@ -111,6 +113,12 @@ def _events(loops: Sequence[Loop]) -> Iterator[Finding]:
     if said:
         step = "look the number up in NVIDIA's list of XID errors; some want a reset, some another board"
         yield _none("DEVICE_EVENTS", "soak_events", f"{len(said)} events: {said[0]}", len(said), "events", len(loops), step, said)
+
+
+def _workers(loops: Sequence[Loop]) -> Iterator[Finding]:
+    """Against each other; of loops that had as many as the last."""
+    if rates := [loop.workers for loop in loops if len(loop.workers) == len(loops[-1].workers) > 1]:
+        yield worker_speed.finding(rates, "soak_workers")
 
 
 def _sessions(found: Soak) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,23 @@ def test_a_worker_slowed_by_a_tenth_is_rejected(tmp_path: Path, tiny: Path, monk
     healthy, slowed = (judging.judge(_measured(rate).findings, known, "standard")[0] for rate in (99.0, 100.0 / 1.1))
     assert healthy.outcome == "PASS"
     assert (slowed.code, slowed.outcome) == ("THROUGHPUT_LOW", "FAIL")
+
+
+def test_a_worker_that_is_slow_by_itself_is_named(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two real workers at the same work, one sleeps as long as it computes: WORKER_SLOW names it, with no baseline. By a tenth, it is
+    found on simulated workers and, on a machine of its own, by hand: tests of a busy machine measure nothing so fine."""
+    monkeypatch.setattr(answers, "LEAST_S", 3.0)
+    monkeypatch.setattr(answers, "ENOUGH", 1)
+    monkeypatch.setattr(answers, "SLICE_S", 0.25)
+    for name, value in (("ASSAY_FAULT", "slow"), ("ASSAY_FAULT_WORKER", "1"), ("ASSAY_FAULT_SLOWER", "1.0")):
+        monkeypatch.setenv(name, value)
+    context = _context(tmp_path, tiny)
+    config = context.config.model_copy(update={"workers": 2, "threads": 2})
+    found = {each.name: each for each in answers.run(replace(context, config=config))}["workers_speed"]
+    assert (found.code, found.outcome) == ("WORKER_SLOW", "FAIL")
+    assert found.text.startswith("worker 1 was ")
+    assert found.measured is not None
+    assert found.measured < -0.25
 
 
 def _measured(rate: float) -> Qualification:

@@ -3,7 +3,7 @@
 Given as `--backend tests/faulty/aging.py`; $ASSAY_FAULT names the fault, so that a baseline of the healthy machine has the same backend:
 
 (empty)  none
-slow     each call takes 10 % longer
+slow     each call takes $ASSAY_FAULT_SLOWER (default 0.10) longer; of worker $ASSAY_FAULT_WORKER alone where that is given
 altered  one row in $ASSAY_FAULT_EVERY (default 10,000) has the last bit of its first value flipped
 bit      after $ASSAY_FAULT_AFTER calls (default 40, `load`'s own not counted) one bit of one weight is flipped, for good
 """
@@ -26,8 +26,6 @@ from harness.core import Backend, BackendOptions, Batch, Model
 REQUIRES: tuple[str, ...] = ("torch", "transformers")
 PRECISIONS: tuple[str, ...] = ("fp32",)
 
-SLOWER = 0.10
-
 
 def create(options: BackendOptions) -> Backend:
     return Aging(options)
@@ -41,6 +39,9 @@ class Aging(PyTorch):
         self.fault = os.environ.get("ASSAY_FAULT", "")
         self.every = int(os.environ.get("ASSAY_FAULT_EVERY", "10000"))
         self.after = int(os.environ.get("ASSAY_FAULT_AFTER", "40"))
+        self.slower = float(os.environ.get("ASSAY_FAULT_SLOWER", "0.10"))
+        if os.environ.get("ASSAY_FAULT_WORKER", str(options.worker)) != str(options.worker):
+            self.fault = ""
         self.rows = self.calls = 0
 
     def load(self, model: Model | None) -> None:
@@ -53,7 +54,7 @@ class Aging(PyTorch):
         outputs = dict(super().predict(batch))
         self.calls += 1
         if self.fault == "slow":
-            time.sleep(SLOWER * (time.perf_counter() - start))
+            time.sleep(self.slower * (time.perf_counter() - start))
         if self.fault == "bit" and self.calls == self.after:
             flip_bit(self.model)
         if self.fault == "altered":

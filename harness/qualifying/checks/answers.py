@@ -9,6 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from harness import units
+from harness.qualifying import worker_speed
 from harness.qualifying.check import Check, Context, Finding, Outcome
 from harness.qualifying.corruption import RULE_OF_THREE, SLICE_S, Changed, Examination, opened
 from harness.qualifying.known_answers import Mismatch
@@ -40,6 +41,8 @@ def findings(found: Examination) -> Iterator[Finding]:
     yield determinism(found)
     yield from _agreement(found)
     yield from _speed(found)
+    if found.alike:
+        yield worker_speed.finding(found.tally.stretches, "workers_speed")
 
 
 # ------------------------------------------------------------------------------------------------------------------------- answers
