@@ -2,7 +2,8 @@
 
 What slows the whole machine slows all of them, so that a slow worker shows by a difference that no baseline on a shared machine could see:
 in each stretch of time, the logarithm of a worker's rate less the median of the others'. Its mean over n stretches has a one-sided t bound
-(n - 1 degrees of freedom), at 1 % over the number of workers (Bonferroni).
+(n - 1 degrees of freedom), at 1 % over the number of workers (Bonferroni). A worker fails that is slower than the others for certain, and by
+more than `LEAST`.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ CODE = "WORKER_SLOW"
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The slowest worker: `share` faster than the others (negative: slower), by `n` stretches; `allowed`: share that it may be slower
-    before that is more than noise and `LEAST`."""
+    """The slowest worker: `share` faster than the others (negative: slower), by `n` stretches; `allowed`: share that it may be slower:
+    what noise explains, and no less than `LEAST`."""
 
     worker: int
     share: float
@@ -53,7 +54,7 @@ def _ahead(rates: Sequence[float], worker: int) -> float:
 
 def _standing(worker: int, ahead: Sequence[float], quantile: float) -> Standing:
     error = stdev(ahead) / math.sqrt(len(ahead))
-    return Standing(worker, math.expm1(fmean(ahead)), -math.expm1(math.log(1 - LEAST) - quantile * error), len(ahead))
+    return Standing(worker, math.expm1(fmean(ahead)), max(LEAST, -math.expm1(-quantile * error)), len(ahead))
 
 
 def finding(stretches: Sequence[Sequence[float]], name: str) -> Finding:

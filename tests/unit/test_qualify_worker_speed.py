@@ -33,13 +33,13 @@ def test_the_difference_is_that_of_the_logarithms_to_the_median_of_the_others() 
     assert found.allowed == pytest.approx(0.03)
 
 
-def test_noise_widens_what_is_allowed_by_a_t_bound() -> None:
+def test_noise_allows_what_a_t_bound_says() -> None:
     """Two workers, stretches that differ by e^+-0.02: a standard error of 0.01 and t(0.995; 4) = 4.604."""
     sizes = [0.02, 0.02, -0.02, -0.02, 0.0]
     found = slowest([[math.exp(size), 1.0] for size in sizes])
     assert found is not None
     error = 0.02 / math.sqrt(5)
-    assert found.allowed == pytest.approx(1 - 0.97 * math.exp(-4.604095 * error), rel=1e-6)
+    assert found.allowed == pytest.approx(1 - math.exp(-4.604095 * error), rel=1e-6)
 
 
 @given(st.lists(st.tuples(RATES, RATES), min_size=5, max_size=12), st.lists(st.floats(0.1, 10.0), min_size=12, max_size=12))
@@ -53,12 +53,12 @@ def test_what_slows_all_of_them_changes_nothing(rates: list[tuple[float, float]]
 
 
 def test_a_worker_slower_by_a_tenth_is_named_on_a_machine_that_drifts_by_as_much() -> None:
-    """12 slices with 4 % of noise: named in at least 9 of 10 simulated qualifications; of healthy workers at most 1 in 100 is."""
+    """12 slices with 4 % of noise: named in at least 19 of 20 simulated qualifications; of healthy ones a worker is named in about one of 100."""
     rng = np.random.default_rng(8)
     slow = [finding(measured(rng, 12, 0.10, 0.04), "workers_speed") for _ in range(400)]
-    assert sum(each.outcome == "FAIL" and "worker 2 was" in each.text for each in slow) >= 360
+    assert sum(each.outcome == "FAIL" and "worker 2 was" in each.text for each in slow) >= 380
     well = [finding(measured(rng, 12, 0.0, 0.04), "workers_speed") for _ in range(1000)]
-    assert sum(each.outcome == "FAIL" for each in well) <= 10
+    assert sum(each.outcome == "FAIL" for each in well) <= 15
 
 
 def test_a_slow_worker_fails_with_a_code_of_its_own() -> None:
