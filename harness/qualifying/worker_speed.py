@@ -2,8 +2,8 @@
 
 What slows the whole machine slows all of them, so that a slow worker shows by a difference that no baseline on a shared machine could see:
 in each stretch of time, the logarithm of a worker's rate less the median of the others'. Its mean over n stretches has a one-sided t bound
-(n - 1 degrees of freedom), at 1 % over the number of workers (Bonferroni). A worker fails that is slower than the others for certain, and by
-more than `LEAST`.
+(n - 1 degrees of freedom), at 1 % over the number of workers (Bonferroni). A worker fails that is slower than the others for certain, and
+by more than `LEAST`.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def test_what_slows_all_of_them_changes_nothing(rates: list[tuple[float, float]]
 
 
 def test_a_worker_slower_by_a_tenth_is_named_on_a_machine_that_drifts_by_as_much() -> None:
-    """12 slices with 4 % of noise: named in at least 19 of 20 simulated qualifications; of healthy ones a worker is named in about one of 100."""
+    """12 slices with 4 % of noise: named in at least 19 of 20 simulated qualifications; in healthy ones somebody is in about 1 of 100."""
     rng = np.random.default_rng(8)
     slow = [finding(measured(rng, 12, 0.10, 0.04), "workers_speed") for _ in range(400)]
     assert sum(each.outcome == "FAIL" and "worker 2 was" in each.text for each in slow) >= 380
