@@ -105,6 +105,11 @@ class Examination:
         return len({len(each.cores) for each in self.first}) == 1
 
     @property
+    def places(self) -> list[str]:
+        """Each worker and what it computes on, in words."""
+        return [known_answers.place(worker, each.cores, each.device) for worker, each in enumerate(self.first)]
+
+    @property
     def agree(self) -> bool | None:
         """Whether workers with equally many cores gave equal first answers; None where there is one worker, or they are unequal."""
         if len(self.first) < 2 or not self.alike:

@@ -87,9 +87,13 @@ class Mismatch:
 
     @property
     def where(self) -> str:
-        """The worker and what it computes on, in words."""
-        cores = f"cores {', '.join(map(str, self.cores))}" if self.cores else "cores not told"
-        return f"worker {self.worker} ({self.device or cores})"
+        return place(self.worker, self.cores, self.device)
+
+
+def place(worker: int, cores: Sequence[int], device: str) -> str:
+    """A worker and what it computes on, in words."""
+    listed = f"cores {', '.join(map(str, cores))}" if cores else "cores not told"
+    return f"worker {worker} ({device or listed})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,9 +57,9 @@ def _standing(worker: int, ahead: Sequence[float], quantile: float) -> Standing:
     return Standing(worker, math.expm1(fmean(ahead)), max(LEAST, -math.expm1(-quantile * error)), len(ahead))
 
 
-def finding(stretches: Sequence[Sequence[float]], name: str) -> Finding:
-    """FAIL for a worker that is slower than the others by more than noise and `LEAST`; a SKIP that is not required where nothing can be
-    said."""
+def finding(stretches: Sequence[Sequence[float]], name: str, places: Sequence[str] = ()) -> Finding:
+    """FAIL for a worker that is slower than the others by more than it may be; a SKIP that is not required where nothing can be said.
+    `places`: the workers in words, with what they compute on."""
     found = slowest(stretches)
     if found is None:
         alone = min(map(len, stretches), default=0) < 2
@@ -67,11 +67,12 @@ def finding(stretches: Sequence[Sequence[float]], name: str) -> Finding:
         return Finding(CODE, name, "SKIP", why, required=False, next_step="give --workers 2 or more" if alone else "measure longer")
     outcome: Outcome = "FAIL" if -found.share > found.allowed else "PASS"
     word = "slower" if found.share < 0 else "faster"
+    who = places[found.worker] if places else f"worker {found.worker}"
     return Finding(
         code=CODE,
         name=name,
         outcome=outcome,
-        text=f"worker {found.worker} was {units.share(abs(found.share))} {word} than the others at the same work at the same time",
+        text=f"{who} was {units.share(abs(found.share))} {word} than the others at the same work at the same time",
         measured=found.share,
         unit="1",
         n=found.n,

@@ -113,7 +113,7 @@ def test_a_worker_that_is_slow_by_itself_is_named(tmp_path: Path, tiny: Path, mo
     config = context.config.model_copy(update={"workers": 2, "threads": 2})
     found = {each.name: each for each in answers.run(replace(context, config=config))}["workers_speed"]
     assert (found.code, found.outcome) == ("WORKER_SLOW", "FAIL")
-    assert found.text.startswith("worker 1 was ")
+    assert found.text.startswith("worker 1 (cores ")
     assert found.measured is not None
     assert found.measured < -0.25
 

@@ -67,6 +67,10 @@ def test_a_slow_worker_fails_with_a_code_of_its_own() -> None:
     assert (found.code, found.outcome, found.required, found.expected) == ("WORKER_SLOW", "FAIL", True, 0.0)
     assert found.text == "worker 1 was 10.0 % slower than the others at the same work at the same time"
     assert found.margin == pytest.approx(-0.07)
+    assert (
+        "worker 1 (cores 2, 3) was 10.0 % slower"
+        in finding([[100.0, 90.0]] * 6, "w", ["worker 0 (cores 0, 1)", "worker 1 (cores 2, 3)"]).text
+    )
 
 
 @pytest.mark.parametrize(

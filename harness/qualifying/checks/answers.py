@@ -42,7 +42,7 @@ def findings(found: Examination) -> Iterator[Finding]:
     yield from _agreement(found)
     yield from _speed(found)
     if found.alike:
-        yield worker_speed.finding(found.tally.stretches, "workers_speed")
+        yield worker_speed.finding(found.tally.stretches, "workers_speed", found.places)
 
 
 # ------------------------------------------------------------------------------------------------------------------------- answers
