@@ -75,6 +75,7 @@ class _Conductor:
                     self._one(check)
         except KeyboardInterrupt:
             self._stopped = ("INTERRUPTED", "interrupted by Ctrl-C")
+            self._save()  # the time of the check that was going on counts, too
         serials = machine.serials(self._stream.rows() if self._stream else None)
         return self._judged(replace(self._found, serials={**self._found.serials, **serials}, complete=self._stopped is None))
 

@@ -142,8 +142,15 @@ def test_model_and_data_that_cannot_be_had_are_a_finding(tmp_path: Path) -> None
 
 
 def test_ctrl_c_keeps_what_is_done_and_goes_on_later(tmp_path: Path) -> None:
-    """The interrupted check and those behind it are skipped: NOT QUALIFIED; resumed, only they run, and the gap is recorded."""
-    first = run.run(plan(tmp_path / "q", check("done"), raising(KeyboardInterrupt()), check("after")))
+    """The interrupted check and those behind it are skipped: NOT QUALIFIED; resumed, only they run, and the gap is recorded. The time of
+    the interrupted check counts."""
+
+    def interrupted(context: Context) -> Finding:
+        time.sleep(0.3)
+        raise KeyboardInterrupt
+
+    first = run.run(plan(tmp_path / "q", check("done"), check("broken", interrupted), check("after")))
+    assert first.seconds >= 0.3
     assert outcomes(first) == {"done": ("PASS", "BROKEN"), "broken": ("SKIP", "INTERRUPTED"), "after": ("SKIP", "INTERRUPTED")}
     assert (first.verdict, first.complete) == ("NOT QUALIFIED", False)
 
