@@ -106,7 +106,8 @@ class Context:
 @dataclass(frozen=True, slots=True)
 class Check:
     """`seconds`: what it takes, as planned; `levels`: those it belongs to; `limit_s`: it is stopped after so long, None: five times what
-    is planned and a minute; `last`: it looks back on all others."""
+    is planned and a minute; `last`: it looks back on all others; `begin`: called before the first check of each session, for what it
+    compares the end with."""
 
     code: str
     name: str
@@ -117,6 +118,7 @@ class Check:
     run: Callable[[Context], Finding | Sequence[Finding]]
     limit_s: float | None = None
     last: bool = False
+    begin: Callable[[Context], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

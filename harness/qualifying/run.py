@@ -68,6 +68,7 @@ class _Conductor:
 
     def conduct(self) -> Qualification:
         self._prepare()
+        self._begin()
         self._save()
         try:
             for check in self._plan.checks:
@@ -97,8 +98,13 @@ class _Conductor:
             code = "MODEL_WRONG" if damaged else "SUBJECT_MISSING"
             self._add([Finding(code, "subject", "FAIL" if damaged else "SKIP", str(error), next_step=error.cure)])
 
+    def _begin(self) -> None:
+        for check in self._plan.checks:
+            if check.begin is not None and check.name not in self._found.done:
+                check.begin(self._context(_limit_s(check)))
+
     def _one(self, check: Check) -> None:
-        limit_s = check.limit_s if check.limit_s is not None else 5 * check.seconds + 60
+        limit_s = _limit_s(check)
         self._keep["findings"] = self._found.findings  # for those that look back on others
         context = self._context(limit_s)
         self._progress.phase(check.title)
@@ -169,6 +175,10 @@ class _Conductor:
 
 
 # -------------------------------------------------------------------------------------------------------------- begun and gone on
+
+
+def _limit_s(check: Check) -> float:
+    return check.limit_s if check.limit_s is not None else 5 * check.seconds + 60
 
 
 def _begun(plan: Plan) -> Qualification:

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,15 @@ def test_model_and_data_that_cannot_be_had_are_a_finding(tmp_path: Path) -> None
 
 
 # -------------------------------------------------------------------------------------------------------- interruption and limits
+
+
+def test_what_looks_back_begins_anew_in_each_session(tmp_path: Path) -> None:
+    """Before the first check of the session that ran into Ctrl-C, and of the one that went on; done, it is not begun again."""
+    begun: list[str] = []
+    looking = replace(check("looking"), last=True, begin=lambda context: begun.append(context.level))
+    run.run(plan(tmp_path / "q", raising(KeyboardInterrupt()), looking))
+    run.run(plan(tmp_path / "q", check("broken"), looking, before=state.resumable(tmp_path / "q")))
+    assert begun == ["quick", "quick"]
 
 
 def test_ctrl_c_keeps_what_is_done_and_goes_on_later(tmp_path: Path) -> None:
