@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import signal
 from pathlib import Path
@@ -9,10 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-ROOT = Path(__file__).resolve().parents[1]
+with contextlib.suppress(ImportError):
+    # Once anybody has looked for pip, setuptools can no longer be imported before Python 3.12 (its `_distutils_hack` gives up), and torch's
+    # compiler needs it.
+    importlib.import_module("setuptools")
 
-settings.register_profile("assay", deadline=None)  # how long an example takes says how busy the machine is
-settings.load_profile("assay")
+ROOT = Path(__file__).resolve().parents[1]
 
 settings.register_profile("assay", deadline=None)  # no test asserts how long anything takes
 settings.load_profile("assay")

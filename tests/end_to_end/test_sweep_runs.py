@@ -40,6 +40,8 @@ def test_a_curve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [(turn, rate) for _, turn, rate in visits] == [(0, rate) for rate in rates] + [(1, rate) for rate in reversed(rates)]
     assert {point["word"] for point in found["points"]} == {"met"}
     assert "every rate meets p99 within 10.0 s" in capsys.readouterr().out
+    assert found["telemetry"]["interval_s"] == 1.0
+    assert found["telemetry"]["cost"]["rows"] >= 1
 
 
 def test_a_hopeless_rate_is_given_up_and_said(tmp_path: Path) -> None:

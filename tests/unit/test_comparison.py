@@ -203,6 +203,9 @@ def test_a_comparison_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "unverified" in said
     assert stored["run_id"] == folder.name
     assert stored["marks"][-1] == "no model, measures the harness: null:0.2ms, null:4ms"
+    assert stored["telemetry"]["interval_s"] == 1.0
+    assert stored["telemetry"]["cost"]["rows"] >= 1
+    assert stored["telemetry"].keys().isdisjoint(("columns", "energy"))
 
 
 def test_nobody_is_recommended_after_an_interrupt() -> None:
