@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import os
 import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-
-with contextlib.suppress(ImportError):
-    # Once anybody has looked for pip, setuptools can no longer be imported before Python 3.12 (its `_distutils_hack` gives up), and torch's
-    # compiler needs it.
-    importlib.import_module("setuptools")
 
 ROOT = Path(__file__).resolve().parents[1]
 
