@@ -192,6 +192,19 @@ def _examined(backend: Backend, rounds: int) -> Examination:
     return found
 
 
+@pytest.mark.parametrize(("deterministic", "digests"), [(True, 1), (False, 0)])
+def test_first_answers_have_a_digest_where_they_come_out_the_same(deterministic: bool, digests: int) -> None:
+    """Equal for equal answers of another process; none of a backend that is not deterministic by design."""
+    made = []
+    for _ in range(2):
+        backend = Backend()
+        told = backend.describe() | {"deterministic": deterministic}
+        backend.describe = lambda told=told: told  # type: ignore[method-assign, misc]
+        made.append(_examined(backend, 0).digests)
+    assert len(made[0]) == digests
+    assert made[0] == made[1]
+
+
 def test_a_weight_that_changes_is_found_once_and_named() -> None:
     """The tensor, the worker and the two moments it was hashed at; what it was changed to is then known."""
     found = _examined(Weighing(), 12)
